@@ -1,0 +1,157 @@
+"""What a scan is asked to do: options, profiles and the input specification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ProfileName = Literal["standard", "paper"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Resize = Literal["crop", "stretch", "none"]
+Layout = Literal["NCHW", "NHWC"]
+FailOn = Literal["suspicious", "backdoored"]
+ReportFormat = Literal["html", "json"]
+
+REFERENCE_VALUES = 3 * 224 * 224
+"""Number of input values at which L2 budgets are quoted (the paper's 3x224x224)."""
+
+
+class Frozen(BaseModel):
+    """Base of all configuration: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputConfig(Frozen):
+    """What the user says about the model's input. Everything left out is read from the signature or inferred."""
+
+    height: Annotated[int, Field(gt=0)] | None = None
+    """Height of the input in pixels."""
+    width: Annotated[int, Field(gt=0)] | None = None
+    """Width of the input in pixels."""
+    channels: Annotated[int, Field(gt=0)] | None = None
+    """Number of channels; 1 (grey) or 3 (RGB)."""
+    layout: Layout | None = None
+    """Order of the input's axes."""
+    value_range: tuple[float, float] | None = None
+    """Values that a black and a white pixel have at the model's input, before `mean` and `std`: (0, 1), (0, 255), ..."""
+    mean: tuple[float, ...] | None = None
+    """Per-channel mean that is subtracted, in units of `value_range`."""
+    std: tuple[float, ...] | None = None
+    """Per-channel divisor, in units of `value_range`."""
+    resize: Resize = "crop"
+    """How an image of another size is brought to the model's: resize and centre crop, stretch, or refuse."""
+
+    @model_validator(mode="after")
+    def _check(self) -> InputConfig:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together: give both or none")
+        if self.mean is not None and self.std is not None:
+            if len(self.mean) != len(self.std):
+                raise ValueError("mean and std need the same number of values, one for each channel")
+            if min(self.std) <= 0:
+                raise ValueError("std must be positive")
+        if self.value_range is not None and self.value_range[0] >= self.value_range[1]:
+            raise ValueError("value_range needs its lower end first: (0, 1), (0, 255), (-1, 1)")
+        return self
+
+
+class Profile(Frozen):
+    """How hard a scan searches.
+
+    Budgets are L2 radii at 3x224x224 and scale with the square root of the number of input values, so that the
+    root-mean-square change of a value is the same at every size.
+    """
+
+    name: ProfileName
+    """Name of the profile."""
+    sigmas: tuple[float, ...]
+    """Noise levels of the smoothed classifier, in [0, 1] pixel units; 0 means no smoothing."""
+    epsilons: tuple[float, ...]
+    """L2 budgets at 3x224x224, ascending."""
+    steps: int
+    """Gradient steps at each budget."""
+    n_noise: int
+    """Noise vectors for each gradient."""
+    warm_start: bool
+    """Start each budget from the perturbation of the one before and stop where the model's ordinary classes transfer."""
+    step_size: float = 0.05
+    """Step size as a fraction of the budget (paper: 0.5 * epsilon / 10)."""
+    momentum: float = 0.9
+    """Momentum of the gradient steps."""
+    halve_at: float = 0.75
+    """Fraction of the steps after which the step size is halved (paper: step 300 of 400)."""
+
+
+PROFILES: dict[ProfileName, Profile] = {
+    # Budgets a factor of sqrt(2) apart, 0.35 to 2.8 at 3x32x32; see docs/detection.md for how these were chosen.
+    "standard": Profile(
+        name="standard",
+        sigmas=(0.12,),
+        epsilons=(2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0),
+        steps=20,
+        n_noise=10,
+        warm_start=True,
+    ),
+    # Sun & Kolter 2023, section 4.1.
+    "paper": Profile(
+        name="paper",
+        sigmas=(0.12, 0.25, 0.50),
+        epsilons=(5.0, 10.0),
+        steps=400,
+        n_noise=40,
+        warm_start=False,
+    ),
+}
+
+
+class ScanConfig(Frozen):
+    """Everything that determines a scan, apart from the model and the images themselves."""
+
+    uri: str
+    """Model to scan: `models:/name/3`, `models:/name@alias`, `models:/name/latest`, `models:/m-<id>`, `runs:/...`, a folder."""
+    images: Path
+    """Folder of clean images; labels are not needed."""
+    profile: ProfileName = "standard"
+    """How hard to search."""
+    sigma: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Noise level instead of the profile's, in [0, 1] pixel units; 0 turns smoothing off."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of all randomness."""
+    input: InputConfig = InputConfig()
+    """What the user says about the model's input."""
+    labels: tuple[str, ...] | None = None
+    """Names of the classes, in the order of the model's outputs."""
+    allow_model_code: bool = False
+    """Whether loading may run code that the model brings along (pickles, custom Python)."""
+    precision: Precision = "auto"
+    """Arithmetic of the model; `auto` takes bfloat16 where the machine computes it natively and the model's answers keep."""
+    device: str = "auto"
+    """Torch device of the model, `auto` for the first accelerator, else the CPU."""
+    threads: Annotated[int, Field(gt=0)] | None = None
+    """CPU threads of the model; None for all cores."""
+    memory_bytes: Annotated[int, Field(ge=2**26)] = 2**29
+    """Memory for the activations of one batch, in bytes; sets the batch size."""
+    time_limit: Annotated[float, Field(gt=0)] = 3600.0
+    """Seconds after which the scan is stopped and counts as failed."""
+    tracking_uri: str | None = None
+    """MLflow tracking server; None for MLflow's own setting."""
+    registry_uri: str | None = None
+    """MLflow model registry; None for MLflow's own setting."""
+    write_back: bool = True
+    """Whether to tag the model version and log a run in the experiment `smoothscan`."""
+    redact_images: bool = False
+    """Whether to leave the user's images out of everything that is written."""
+    output_dir: Path = Path("smoothscan-report")
+    """Folder of the results."""
+    formats: tuple[ReportFormat, ...] = ("html", "json")
+    """What to write; result.json is always written."""
+    fail_on: FailOn = "suspicious"
+    """Mildest verdict that makes `check` exit with 1."""
+
+    def search(self) -> Profile:
+        """Return the profile with the user's overrides."""
+        profile = PROFILES[self.profile]
+        return profile if self.sigma is None else profile.model_copy(update={"sigmas": (self.sigma,)})

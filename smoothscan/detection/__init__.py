@@ -1,0 +1,1 @@
+"""Schedule, inversion and transfer: which perturbation moves images to a class, and does it generalise."""

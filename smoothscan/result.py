@@ -1,0 +1,254 @@
+"""What a scan found: the model behind `result.json`. Other programs rely on it; fields are added, never changed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from smoothscan.errors import Status
+
+SCHEMA_VERSION = "1.0"
+
+VerdictName = Literal["clean", "suspicious", "backdoored", "inconclusive"]
+
+
+class Record(BaseModel):
+    """Base of all parts of a result: immutable, and open to fields of later versions."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ModelInfo(Record):
+    """Which model was examined, pinned to bytes."""
+
+    uri: str
+    """The URI as given."""
+    resolved_uri: str | None = None
+    """The URI after aliases and `latest` were replaced by a version."""
+    name: str | None = None
+    """Registered name."""
+    version: str | None = None
+    """Registered version."""
+    model_id: str | None = None
+    """Id of the logged model, if there is one."""
+    run_id: str | None = None
+    """Id of the run that logged the model, if there is one."""
+    flavor: str | None = None
+    """How the model is stored: `pytorch/pt2`, `pytorch/pickle`, ..."""
+    digest: str | None = None
+    """SHA-256 over the sorted list of file names and file digests, as `sha256:<hex>`."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of every file of the model, by path inside its folder."""
+
+
+class CurvePoint(Record):
+    """How a class transfers at one budget."""
+
+    sigma: float
+    """Noise level in [0, 1] pixel units."""
+    epsilon: float
+    """L2 budget at this model's input size, in [0, 1] pixel units."""
+    hits: int
+    """Held-out images that the perturbation moves to the class."""
+    n_images: int
+    """Held-out images that are not in the class when clean."""
+    transfer_rate: float
+    """hits / n_images, in [0, 1]."""
+
+
+class ClassResult(Record):
+    """What was found for one class."""
+
+    index: int
+    """Position among the model's outputs."""
+    label: str
+    """Name of the class, or its index as text."""
+    score: float
+    """How far this class's budget lies below an ordinary class's, in [0, 1]: 1 - e50 / (median e50 of the others)."""
+    transfer_rate: float
+    """Share of held-out images, not in the class when clean, that the perturbation moves to the class, in [0, 1]."""
+    transfer_ci: tuple[float, float]
+    """95 % Clopper-Pearson interval of `transfer_rate`."""
+    n_images: int
+    """Held-out images behind `transfer_rate`."""
+    epsilon: float
+    """L2 budget behind `transfer_rate`, at this model's input size, in [0, 1] pixel units."""
+    sigma: float
+    """Noise level behind `transfer_rate`, in [0, 1] pixel units."""
+    p_value: float | None
+    """Chance of so small a budget among this model's ordinary classes; None where there are too few classes."""
+    flagged: bool
+    """Whether the class is held to be a backdoor's target."""
+    e50: float | None = None
+    """L2 budget at which half of the held-out images move to the class; None if it is above the largest one tried."""
+    noise_sigma50: float | None = None
+    """Noise level at which plain noise moves half of the images to the class; None if above the largest one tried."""
+    source_image: str | None = None
+    """Name of the image that the perturbation was synthesised from."""
+    curve: tuple[CurvePoint, ...] = ()
+    """Transfer at every budget that was tried, ascending."""
+
+
+class Coverage(Record):
+    """How much of the model and of the images the scan looked at."""
+
+    classes_total: int = 0
+    """Classes of the model."""
+    classes_examined: int = 0
+    """Classes that were inverted and tested."""
+    images: int = 0
+    """Usable images."""
+    held_out: int = 0
+    """Images on which transfer was counted."""
+    images_skipped: tuple[str, ...] = ()
+    """Files that could not be used, each with its reason."""
+
+
+class Cost(Record):
+    """What the scan took."""
+
+    model_passes: float = 0.0
+    """Images through forward and backward; a forward alone counts 1/3."""
+    seconds: float = 0.0
+    """Wall time of the scan, start of the program excluded."""
+    peak_rss_bytes: int = 0
+    """Peak resident memory of scanner and model host, summed, in bytes."""
+    device: str = "cpu"
+    """Torch device of the model."""
+    host_seconds: float = 0.0
+    """Time that the model host spent computing."""
+    exchange_seconds: float = 0.0
+    """Time that the exchange with the model host added: copies, checks and waiting for the process."""
+
+
+class InputSpec(Record):
+    """How images are handed to the model, and where each part of that was taken from."""
+
+    channels: int
+    """Number of channels."""
+    height: int
+    """Height in pixels."""
+    width: int
+    """Width in pixels."""
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    """Order of the axes at the model's input."""
+    dtype: str = "float32"
+    """Data type at the model's input."""
+    value_range: tuple[float, float] = (0.0, 1.0)
+    """Values of a black and of a white pixel, before `mean` and `std`."""
+    mean: tuple[float, ...] | None = None
+    """Per-channel mean that is subtracted, in units of `value_range`."""
+    std: tuple[float, ...] | None = None
+    """Per-channel divisor, in units of `value_range`."""
+    resize: str = "crop"
+    """How images of another size are brought to this one."""
+    outputs: Literal["logits", "probabilities", "log_probabilities"] | None = None
+    """What the model answers; None if it was not asked."""
+    sources: dict[str, str] = Field(default_factory=dict)
+    """Where each part comes from: `option`, `configuration file ...`, `signature`, `inferred from the input example: ...`."""
+
+
+class SafetyReport(Record):
+    """What was seen in the model's files before anything was loaded."""
+
+    needs_model_code: bool = False
+    """Whether loading runs code that the model brings along."""
+    model_code_executed: bool = False
+    """Whether such code was run."""
+    findings: tuple[str, ...] = ()
+    """What was seen, in words."""
+    isolation: tuple[str, ...] = ()
+    """Protections around the process that held the model."""
+
+
+class WriteBack(Record):
+    """What became of the tags and the MLflow run; apart from the verdict."""
+
+    status: Literal["done", "off", "not_applicable", "failed"] = "off"
+    """Whether the registry was written to."""
+    run_id: str | None = None
+    """MLflow run of this scan."""
+    tagged: bool = False
+    """Whether the model version carries the tags."""
+    message: str = ""
+    """Why it failed or does not apply."""
+
+
+class ErrorInfo(Record):
+    """Why a scan did not complete."""
+
+    type: str
+    """Name of the error class."""
+    message: str
+    """What happened."""
+    hint: str = ""
+    """What to do next."""
+
+
+class NoiseProbe(Record):
+    """How the model's predictions move under plain noise; forward passes only."""
+
+    sigmas: tuple[float, ...] = ()
+    """Noise levels tried, in [0, 1] pixel units."""
+    kept: tuple[float, ...] = ()
+    """Share of images that keep their clean prediction, at each level."""
+    top_class: tuple[int, ...] = ()
+    """Class that most of the other images move to, at each level."""
+    top_share: tuple[float, ...] = ()
+    """Share of the images not of that class that move to it, at each level."""
+
+
+class ScanResult(Record):
+    """One scan of one model."""
+
+    schema_version: str = SCHEMA_VERSION
+    """Version of this format; the first number changes when a field changes its meaning."""
+    status: Status
+    """How far the scan came."""
+    model: ModelInfo
+    """The model."""
+    verdict: VerdictName | None = None
+    """The verdict; null unless `status` is `completed`."""
+    score: float | None = None
+    """How suspect the model is, in [0, 1], comparable between models; null without a verdict."""
+    target_classes: tuple[int, ...] = ()
+    """Classes held to be targets of a backdoor."""
+    classes: tuple[ClassResult, ...] = ()
+    """One entry for each class that was examined."""
+    coverage: Coverage = Coverage()
+    """How much was examined."""
+    cost: Cost = Cost()
+    """What the scan took."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The configuration, without secrets."""
+    config_digest: str | None = None
+    """SHA-256 over configuration, images, profile and code version."""
+    input_spec: InputSpec | None = None
+    """How images were handed to the model."""
+    safety: SafetyReport = SafetyReport()
+    """What was seen in the files, and whether model code ran."""
+    reasons: tuple[str, ...] = ()
+    """The verdict in words, most important first."""
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Versions and machine."""
+    noise_probe: NoiseProbe | None = None
+    """How predictions move under plain noise."""
+    error: ErrorInfo | None = None
+    """Why the scan did not complete, or is inconclusive for a technical reason."""
+    write_back: WriteBack = WriteBack()
+    """What became of tags and run."""
+    started_at: str | None = None
+    """UTC, ISO 8601."""
+    finished_at: str | None = None
+    """UTC, ISO 8601."""
+
+    def exit_code(self, fail_on: Literal["suspicious", "backdoored"] = "suspicious") -> int:
+        """Return the exit code of `check` for this result (0 clean, 1 flagged, 3 failed, 4 inconclusive, 5 unsupported)."""
+        if self.status == "unsupported":
+            return 5
+        if self.status != "completed":
+            return 3
+        if self.verdict == "backdoored" or (self.verdict == "suspicious" and fail_on == "suspicious"):
+            return 1
+        return 0 if self.verdict in ("clean", "suspicious") else 4

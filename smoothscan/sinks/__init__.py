@@ -1,0 +1,1 @@
+"""ScanResult -> files, tags, run."""

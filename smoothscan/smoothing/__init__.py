@@ -1,0 +1,1 @@
+"""The smoothed classifier g(x) and its noise."""

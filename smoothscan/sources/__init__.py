@@ -1,0 +1,1 @@
+"""From a model URI and an image folder to pinned, hashed, local data. Never unpickles."""

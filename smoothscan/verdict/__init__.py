@@ -1,0 +1,1 @@
+"""Evidence -> verdict. Plain statistics, no torch."""
