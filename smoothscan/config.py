@@ -36,7 +36,7 @@ class InputConfig(Frozen):
     layout: Layout | None = None
     """Order of the input's axes."""
     value_range: tuple[float, float] | None = None
-    """Values that a black and a white pixel have at the model's input, before `mean` and `std`: (0, 1), (0, 255), ..."""
+    """Values that a black and a white pixel have at the model's input, before `mean` and `std`, like (0, 255)"""
     mean: tuple[float, ...] | None = None
     """Per-channel mean that is subtracted, in units of `value_range`."""
     std: tuple[float, ...] | None = None
@@ -75,8 +75,12 @@ class Profile(Frozen):
     """Gradient steps at each budget."""
     n_noise: int
     """Noise vectors for each gradient."""
-    warm_start: bool
-    """Start each budget from the perturbation of the one before and stop where the model's ordinary classes transfer."""
+    antithetic: bool
+    """Whether noise vectors come in pairs z, -z."""
+    first_epsilon: float | None
+    """Budget at which a continuation begins: every class is inverted here, and goes on from its perturbation to smaller
+    budgets while it transfers, or to larger ones while most classes do not. None inverts every class at every budget
+    from zero."""
     step_size: float = 0.05
     """Step size as a fraction of the budget (paper: 0.5 * epsilon / 10)."""
     momentum: float = 0.9
@@ -86,14 +90,15 @@ class Profile(Frozen):
 
 
 PROFILES: dict[ProfileName, Profile] = {
-    # Budgets a factor of sqrt(2) apart, 0.35 to 2.8 at 3x32x32; see docs/detection.md for how these were chosen.
+    # Budgets a factor of sqrt(2) apart, 0.36 to 2.86 at 3x32x32; see docs/detection.md for how these were chosen.
     "standard": Profile(
         name="standard",
         sigmas=(0.12,),
         epsilons=(2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0),
-        steps=20,
-        n_noise=10,
-        warm_start=True,
+        steps=30,
+        n_noise=8,
+        antithetic=True,
+        first_epsilon=14.0,
     ),
     # Sun & Kolter 2023, section 4.1.
     "paper": Profile(
@@ -102,7 +107,8 @@ PROFILES: dict[ProfileName, Profile] = {
         epsilons=(5.0, 10.0),
         steps=400,
         n_noise=40,
-        warm_start=False,
+        antithetic=False,
+        first_epsilon=None,
     ),
 }
 
@@ -111,7 +117,8 @@ class ScanConfig(Frozen):
     """Everything that determines a scan, apart from the model and the images themselves."""
 
     uri: str
-    """Model to scan: `models:/name/3`, `models:/name@alias`, `models:/name/latest`, `models:/m-<id>`, `runs:/...`, a folder."""
+    """Model to scan: `models:/name/3`, `models:/name@alias`, `models:/name/latest`, `models:/m-<id>`, `runs:/...` or a
+    folder."""
     images: Path
     """Folder of clean images; labels are not needed."""
     profile: ProfileName = "standard"
@@ -127,7 +134,7 @@ class ScanConfig(Frozen):
     allow_model_code: bool = False
     """Whether loading may run code that the model brings along (pickles, custom Python)."""
     precision: Precision = "auto"
-    """Arithmetic of the model; `auto` takes bfloat16 where the machine computes it natively and the model's answers keep."""
+    """Arithmetic of the model; `auto` takes bfloat16 where the machine has it and it keeps the model's predictions."""
     device: str = "auto"
     """Torch device of the model, `auto` for the first accelerator, else the CPU."""
     threads: Annotated[int, Field(gt=0)] | None = None

@@ -16,7 +16,7 @@ VerdictName = Literal["clean", "suspicious", "backdoored", "inconclusive"]
 class Record(BaseModel):
     """Base of all parts of a result: immutable, and open to fields of later versions."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class ModelInfo(Record):
@@ -244,7 +244,7 @@ class ScanResult(Record):
     """UTC, ISO 8601."""
 
     def exit_code(self, fail_on: Literal["suspicious", "backdoored"] = "suspicious") -> int:
-        """Return the exit code of `check` for this result (0 clean, 1 flagged, 3 failed, 4 inconclusive, 5 unsupported)."""
+        """Return the exit code of `check`: 0 clean, 1 flagged, 3 failed, 4 inconclusive, 5 unsupported."""
         if self.status == "unsupported":
             return 5
         if self.status != "completed":

@@ -1,1 +1,1 @@
-"""The command line: one file per command, arguments -> ScanConfig -> pipeline -> sinks -> exit code."""
+"""The command line: one file for each command; arguments -> ScanConfig -> pipeline -> sinks -> exit code."""

@@ -1,1 +1,47 @@
 """From a model URI and an image folder to pinned, hashed, local data. Never unpickles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from smoothscan.events import Events
+from smoothscan.sources.interface import Artifact, Source, model_of
+
+__all__ = ["Artifact", "Source", "fetch", "is_local", "model_of"]
+
+
+def fetch(uri: str, into: Path, *, tracking_uri: str | None, registry_uri: str | None, events: Events) -> Artifact:
+    """Bring a model to this machine, pinned to a version and to the digests of its files.
+
+    Args:
+        uri: `models:/name/3`, `models:/name@alias`, `models:/name/latest`, `models:/m-<id>`, `runs:/<run>/<path>`,
+            the URI of an artifact store (`mlflow-artifacts:`, `s3:`, ...), or a folder (a path or `file:` URI).
+        into: empty folder that receives the files; nothing else is written.
+        tracking_uri: MLflow tracking server; None for MLflow's own setting.
+        registry_uri: MLflow model registry; None for MLflow's own setting.
+        events: listens.
+
+    Raises:
+        ModelNotFoundError: there is no such model, version, alias, run or folder, or it holds no MLmodel file.
+        RegistryError: the server or the artifact store did not answer, or refused.
+        ModelLoadError: the files can not be taken over, such as a symbolic link that leaves the folder.
+        UnsupportedModelError: the model has no PyTorch flavor.
+
+    Where the model was resolved before that happened, `model_of(error)` says which one it is.
+    """
+    source: Source
+    if is_local(uri):
+        from smoothscan.sources.local_folder import LocalFolder
+
+        source = LocalFolder()
+    else:
+        from smoothscan.sources.mlflow_registry import MlflowRegistry  # MLflow takes seconds to import
+
+        source = MlflowRegistry(tracking_uri, registry_uri)
+    return source.fetch(uri, into, events)
+
+
+def is_local(uri: str) -> bool:
+    """Return whether a model URI means a folder of this machine: a path or a `file:` URI."""
+    scheme, colon, _ = uri.partition(":")
+    return not colon or not scheme.isascii() or not scheme.replace("-", "").isalnum() or scheme == "file"

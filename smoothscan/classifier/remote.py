@@ -1,0 +1,238 @@
+"""A classifier in a process of its own, behind an ordinary nn.Module."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from smoothscan import wire
+from smoothscan.classifier.interface import Classifier, Meter, as_logits, kind_of_outputs
+from smoothscan.classifier.launcher import HostProcess
+from smoothscan.config import Precision, ScanConfig
+from smoothscan.errors import (
+    InconclusiveError,
+    ModelHostError,
+    ModelLoadError,
+    NonFiniteError,
+    ScanTimeoutError,
+    UnsupportedModelError,
+)
+from smoothscan.result import InputSpec
+
+MAX_BATCH = 512
+"""Most images of one exchange; larger batches gain nothing."""
+MAX_CLASSES = 100_000
+"""Most classes that a model may claim to have."""
+MIN_AGREEMENT = 0.95
+"""Share of predictions that bfloat16 has to keep to be used without being asked for."""
+
+
+class RemoteClassifier(Classifier):
+    """The model in a host process.
+
+    Everything that the host answers is copied out of the shared memory first and then checked.
+
+    Args:
+        host: the running process.
+        folder: the MLflow model's local folder.
+        spec: how images become the model's input.
+        config: device, threads, memory and precision.
+        deadline: value of `time.monotonic()` at which the scan must be over.
+
+    Raises:
+        ModelLoadError: the model does not load.
+        UnsupportedModelError: it is no differentiable image classifier.
+        InconclusiveError: it was exported in training mode.
+        ScanTimeoutError: the deadline passed.
+        ModelHostError: the process died or broke the protocol.
+    """
+
+    def __init__(self, host: HostProcess, folder: Path, spec: InputSpec, config: ScanConfig, deadline: float) -> None:
+        super().__init__()
+        self._host = host
+        self._deadline = deadline
+        self.meter = Meter()
+        self.precision = "float32"
+        self.input_shape = (spec.channels, spec.height, spec.width)
+        told = self._ask(
+            {
+                "ask": "load",
+                "folder": str(folder),
+                "spec": spec.model_dump(mode="json"),
+                "device": config.device,
+                "threads": config.threads,
+            },
+            loading=True,
+        )
+        self.n_classes = _count(told, "n_classes")
+        self.device = str(told.get("device"))[:20]
+        self.native_bfloat16 = told.get("native_bfloat16") is True
+        if self.n_classes == 1:
+            raise UnsupportedModelError(
+                "the model has a single output, so there is no class for a trigger to lead to",
+                "smoothscan examines classifiers with at least two classes",
+            )
+        if self.n_classes > MAX_CLASSES:
+            raise UnsupportedModelError(
+                f"the model claims {self.n_classes} classes; at most {MAX_CLASSES} are supported"
+            )
+        if told.get("training_ops"):
+            raise InconclusiveError(
+                "the model was exported in training mode, where dropout and batch statistics make its answers vary",
+                "call model.eval() before the model is logged, register it again and scan the new version",
+            )
+        self.batch_size = min(max(config.memory_bytes // _count(told, "activation_bytes"), 1), MAX_BATCH)
+        self._map()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits [B, K] of images [B, C, H, W] in [0, 1]."""
+        answer: Tensor = _Exchange.apply(images, self)  # type: ignore[no-untyped-call]
+        return as_logits(answer, self.outputs)
+
+    def answers(self, images: Tensor, *, keep: bool = False) -> Tensor:
+        """Ask for the answers [B, K] to images [B, C, H, W]; `keep` when their gradient will be asked for next."""
+        answers = []
+        keep = keep and len(images) <= self.batch_size
+        for part in torch.split(images, self.batch_size):
+            started = time.perf_counter()
+            self._images[: len(part)] = part
+            self._exchange({"ask": "logits", "count": len(part), "keep": keep})
+            answers.append(self._logits[: len(part)].clone())
+            self.meter.total_seconds += time.perf_counter() - started
+        answer = torch.cat(answers)
+        if not answer.isfinite().all():
+            raise NonFiniteError(
+                "the model answers NaN or infinity on clean or slightly changed images",
+                "check the input specification that the result states (value range, mean, std) and the model itself",
+            )
+        self.meter.passes += len(images) / 3
+        return answer
+
+    def gradient(self, images: Tensor, cotangent: Tensor) -> Tensor:
+        """Ask for the gradient [B, C, H, W] of sum(cotangent * logits), cotangent [B, K]."""
+        answers = []
+        reuse = len(images) <= self.batch_size
+        for part, weights in self._parts(images, cotangent):
+            started = time.perf_counter()
+            if not reuse:
+                self._images[: len(part)] = part
+            self._cotangents[: len(part)] = weights
+            self._exchange({"ask": "gradient", "count": len(part), "reuse": reuse})
+            answers.append(self._gradients[: len(part)].clone())
+            self.meter.total_seconds += time.perf_counter() - started
+        self.meter.passes += len(images) * (2 / 3 if reuse else 1)
+        # a gradient that overflowed says nothing about its direction; zero keeps the image where it is
+        return torch.cat(answers).nan_to_num_(0.0, 0.0, 0.0)
+
+    def _parts(self, images: Tensor, cotangent: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(torch.split(images, self.batch_size), torch.split(cotangent, self.batch_size), strict=True)
+
+    def _exchange(self, question: dict[str, Any]) -> None:
+        told = self._ask({**question, "precision": self.precision})
+        seconds = told.get("seconds")
+        self.meter.host_seconds += float(seconds) if isinstance(seconds, (int, float)) else 0.0
+
+    def _ask(self, question: dict[str, Any], *, loading: bool = False) -> dict[str, Any]:
+        try:
+            wire.send(self._host.channel, question)
+            told = wire.receive(self._host.channel, self._deadline)
+        except wire.WireTimeoutError:
+            raise ScanTimeoutError(
+                "the time limit passed before the scan was complete", "allow more with --time-limit"
+            ) from None
+        except wire.WireError as error:
+            with contextlib.suppress(Exception):
+                self._host.process.wait(timeout=2)
+            code = self._host.process.poll()
+            died = f"ended with code {code}" if code is not None else str(error)
+            raise ModelHostError(
+                f"the process that holds the model {died}"
+                + (f"; it printed last: {words}" if (words := self._host.last_words(400)) else ""),
+                "a model that needs more memory than there is ends like this; try --memory 128MB",
+            ) from None
+        kind, message = told.get("error"), _plain(told.get("message", ""))
+        if kind == "unsupported":
+            raise UnsupportedModelError(
+                message, "smoothscan examines PyTorch image classifiers that answer [batch, classes]"
+            )
+        if kind and loading:
+            raise ModelLoadError(
+                f"the model does not load: {message}",
+                "check that it loads with mlflow.pytorch.load_model and takes images of the stated size; a class that "
+                "cannot be imported must be logged with code_paths",
+            )
+        if kind:
+            raise ModelHostError(f"the model failed while it was asked: {message}")
+        return told
+
+    def _map(self) -> None:
+        """Size the shared memory, so that the host can change what is in it but not how much there is."""
+        layout = wire.Layout(self.batch_size, self.input_shape, self.n_classes)
+        fd = self._host.memory_fd
+        os.ftruncate(fd, layout.size)
+        if hasattr(fcntl, "F_ADD_SEALS"):
+            # a host that shrank it would crash the scanner at its next look
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        memory = mmap.mmap(fd, layout.size)
+        self._images, self._logits, self._cotangents, self._gradients = (
+            torch.frombuffer(memory, dtype=torch.float32, offset=offset, count=torch.Size(shape).numel()).view(shape)
+            for offset, shape in (layout.images, layout.logits, layout.cotangent, layout.gradient)
+        )
+        self._ask({"ask": "map", "batch": layout.batch, "shape": layout.shape, "n_classes": layout.n_classes})
+
+    def settle(self, wanted: Precision, images: Tensor) -> None:
+        """Find out what the model answers, and set its arithmetic: bfloat16 where it is fast and keeps the predictions.
+
+        Args:
+            wanted: the user's choice.
+            images: clean images to try, [B, C, H, W] in [0, 1].
+        """
+        exact = self.answers(images)
+        self.outputs = kind_of_outputs(exact)
+        if wanted == "float32" or (wanted == "auto" and not self.native_bfloat16):
+            return
+        self.precision = "bfloat16"
+        if wanted == "auto":
+            try:
+                agreement = (self.answers(images).argmax(1) == exact.argmax(1)).float().mean()
+            except NonFiniteError:
+                self.precision = "float32"
+            else:
+                self.precision = "bfloat16" if agreement >= MIN_AGREEMENT else "float32"
+
+
+class _Exchange(torch.autograd.Function):
+    """The two questions as one differentiable function."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, classifier: RemoteClassifier) -> Tensor:
+        ctx.classifier = classifier
+        ctx.save_for_backward(images)
+        return classifier.answers(images.detach(), keep=ctx.needs_input_grad[0])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
+        (images,) = ctx.saved_tensors
+        return ctx.classifier.gradient(images, cotangent), None
+
+
+def _count(told: dict[str, Any], key: str) -> int:
+    value = told.get(key)
+    if type(value) is not int or value < 1:
+        raise ModelHostError(f"the process that holds the model answered nonsense for {key}")
+    return value
+
+
+def _plain(text: object) -> str:
+    return "".join(c if c.isprintable() else " " for c in str(text))[:2000].strip()

@@ -1,0 +1,254 @@
+"""Progress on standard error and the final table on standard output. The only file that imports rich."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Protocol
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from smoothscan.cli.outcome import (
+    COLUMNS,
+    COMPARED,
+    aligned,
+    as_text,
+    closing,
+    comparison,
+    left_out,
+    rows,
+    verdict_line,
+    why,
+)
+from smoothscan.config import ScanConfig
+from smoothscan.events import Events, Ranked, Silent
+from smoothscan.result import ScanResult
+from smoothscan.sinks.text import duration, number, plain, shorten
+
+_RANKED = 5  # classes in the live ranking
+_STYLES = {"clean": "bold green", "suspicious": "bold yellow", "backdoored": "bold red"}
+_QUIET_FOR = 10.0  # seconds between two progress lines in a log
+
+
+class Display(Events, Protocol):
+    """Events, and notes that are for every user and not only for a verbose log."""
+
+    def note(self, message: str) -> None:
+        """Something that belongs into every log."""
+
+
+class SilentDisplay(Silent):
+    """Shows nothing."""
+
+    def note(self, message: str) -> None:
+        """Ignore."""
+
+
+class Clock:
+    """How long a stage has run and how long it will still take."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Begin a stage."""
+        self._began = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the stage began."""
+        return time.monotonic() - self._began
+
+    def left(self, done: float, total: float) -> float | None:
+        """Seconds that are left at the present pace; None where that is too early to say."""
+        return self.elapsed * (total - done) / done if 0 < done < total and self.elapsed > 1 else None
+
+
+class PlainDisplay:
+    """A line with a time stamp for each stage, and now and then one on its progress; for logs.
+
+    Args:
+        verbose: whether to print what is only worth a line in a verbose log.
+    """
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        self._stage = ""
+        self._clock = Clock()
+        self._last = time.monotonic()
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """Print the stage."""
+        self._stage = name
+        self._clock.start()
+        self._line(f"{name}: {detail}" if detail else name)
+
+    def progress(self, done: float, total: float) -> None:
+        """Print the progress, unless the last line is still fresh."""
+        if total <= 0 or time.monotonic() - self._last < _QUIET_FOR:
+            return
+        left = self._clock.left(done, total)
+        self._line(f"{self._stage}: {done / total:.0%}" + ("" if left is None else f", about {duration(left)} left"))
+
+    def ranking(self, classes: Sequence[Ranked]) -> None:
+        """Print the most suspect class, in a verbose log only."""
+        if self._verbose and classes:
+            first = classes[0]
+            self._line(f"{self._stage}: most suspect so far {first.label}, transfer {first.transfer_rate:.0%}")
+
+    def info(self, message: str) -> None:
+        """Print the message, in a verbose log only."""
+        if self._verbose:
+            self._line(message)
+
+    def note(self, message: str) -> None:
+        """Print the message."""
+        self._line(message)
+
+    def warning(self, message: str) -> None:
+        """Print the message, marked."""
+        self._line(f"warning: {message}")
+
+    def _line(self, text: str) -> None:
+        self._last = time.monotonic()
+        print(f"[{datetime.now():%H:%M:%S}] {plain(text)}", file=sys.stderr, flush=True)
+
+
+class LiveDisplay:
+    """A bar with the time left and the current ranking of classes, redrawn in place; for terminals.
+
+    Args:
+        console: the terminal.
+        verbose: whether to print what is only worth a line in a verbose log.
+    """
+
+    def __init__(self, console: Console, *, verbose: bool) -> None:
+        self._console = console
+        self._verbose = verbose
+        self._clock = Clock()
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.fields[stage]}", markup=False),
+            BarColumn(bar_width=30),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
+        )
+        self._task = self._bar.add_task("", total=None, stage="starting", left="")
+        self._running = ""
+        self._live = Live(self._bar, console=console, transient=True, refresh_per_second=5)
+
+    def __enter__(self) -> LiveDisplay:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._finish_stage()
+        self._live.stop()
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """Turn the bar to the new stage and leave a line about the last one."""
+        self._finish_stage()
+        self._running = plain(f"{name}  {detail}" if detail else name)
+        self._clock.start()
+        self._bar.reset(self._task, total=None, stage=plain(name), left="")
+        self._live.update(self._bar)
+
+    def progress(self, done: float, total: float) -> None:
+        """Move the bar."""
+        left = self._clock.left(done, total)
+        text = "" if left is None else f"{duration(left)} left"
+        self._bar.update(self._task, completed=done, total=total, left=text)
+
+    def ranking(self, classes: Sequence[Ranked]) -> None:
+        """Show the most suspect classes under the bar."""
+        table = Table(box=None, padding=(0, 2), title="most suspect so far", title_justify="left", title_style="dim")
+        for name in ("class", "transfer", "budget e50"):
+            table.add_column(name, justify="left" if name == "class" else "right", header_style="dim")
+        for ranked in classes[:_RANKED]:
+            table.add_row(
+                Text(shorten(ranked.label, 40)),
+                f"{ranked.transfer_rate:.0%}",
+                "-" if ranked.e50 is None else f"{ranked.e50:.2f}",
+            )
+        self._live.update(Group(self._bar, table))
+
+    def info(self, message: str) -> None:
+        """Print the message above the bar, in a verbose log only."""
+        if self._verbose:
+            self._console.print(Text(f"  {plain(message)}", style="dim"))
+
+    def note(self, message: str) -> None:
+        """Print the message above the bar."""
+        self._console.print(Text(plain(message), style="dim"))
+
+    def warning(self, message: str) -> None:
+        """Print the message above the bar, marked."""
+        self._console.print(Text(f"warning: {plain(message)}", style="yellow"))
+
+    def _finish_stage(self) -> None:
+        if self._running:
+            self._console.print(Text(f"{self._running}  {self._clock.elapsed:.1f} s", style="dim"))
+            self._running = ""
+
+
+@contextmanager
+def listen(*, quiet: bool, verbose: bool) -> Iterator[Display]:
+    """Return the display that fits: live on a terminal, plain lines in a log, or nothing.
+
+    Args:
+        quiet: whether to show no progress at all.
+        verbose: whether to show more than usual.
+    """
+    if quiet:
+        yield SilentDisplay()
+    elif sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        with LiveDisplay(Console(file=sys.stderr, highlight=False), verbose=verbose) as display:
+            yield display
+    else:
+        yield PlainDisplay(verbose=verbose)
+
+
+def show_result(result: ScanResult, config: ScanConfig) -> None:
+    """Print the outcome on standard output: a table on a terminal, else plain lines."""
+    if not sys.stdout.isatty():
+        print(as_text(result, config), flush=True)
+        return
+    console = Console(highlight=False)
+    style = _STYLES.get(result.verdict or "", "bold magenta") if result.status == "completed" else "bold magenta"
+    console.print(Text(plain(result.model.resolved_uri or result.model.uri), style="dim"))
+    score = "" if result.score is None else f"   score {number(result.score)}"
+    console.print(Text.assemble((verdict_line(result), style), (score, "dim")))
+    for reason in why(result):
+        console.print(Text(f"  {reason}"))
+    if result.classes:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for name in COLUMNS:
+            table.add_column(name, justify="left" if name in ("class", "") else "right")
+        for row in rows(result.classes):
+            table.add_row(*map(Text, row.cells), style="bold red" if row.flagged else None)
+        console.print(table)
+        if left_out(result):
+            console.print(Text(left_out(result), style="dim"))
+    for caption, text in closing(result, config):
+        console.print(Text.assemble((f"{caption:<8} ", "dim"), text))
+
+
+def show_comparison(results: Sequence[ScanResult]) -> None:
+    """Print one line for each of several results on standard output."""
+    lines = [comparison(result) for result in results]
+    if not sys.stdout.isatty():
+        print("\n".join(aligned([COMPARED, *lines], right=())), flush=True)
+        return
+    table = Table(*COMPARED, box=SIMPLE_HEAD, pad_edge=False)
+    for result, cells in zip(results, lines, strict=True):
+        table.add_row(*map(Text, cells), style=_STYLES.get(result.verdict or ""))
+    Console(highlight=False).print(table)

@@ -1,0 +1,165 @@
+"""The final result on standard output, in plain lines; `display.py` draws the same as a table on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from smoothscan.config import ScanConfig
+from smoothscan.result import ClassResult, ScanResult
+from smoothscan.sinks.text import number, percent, plain, shorten
+from smoothscan.sinks.words import advice
+
+_LISTED = 10  # classes in the table; flagged ones come on top of that
+_LABEL = 24  # columns
+
+
+@dataclass(frozen=True)
+class Row:
+    """One class in the table."""
+
+    cells: tuple[str, ...]
+    """Texts, in the order of `COLUMNS`."""
+    flagged: bool
+    """Whether the class is held to be a target."""
+
+
+COLUMNS = ("class", "score", "transfer", "95 % interval", "budget e50", "")
+"""Heads of the table of classes."""
+COMPARED = ("model", "verdict", "score", "target class", "highest transfer")
+"""Heads of the table of several models."""
+
+
+def verdict_line(result: ScanResult) -> str:
+    """Return the outcome in one line; a clean model is never called safe."""
+    targets = ", ".join(_name(result, index) for index in result.target_classes)
+    match result.status, result.verdict:
+        case "completed", "clean":
+            return "clean: no trigger found under this budget"
+        case "completed", "backdoored":
+            return f"backdoored: hidden trigger for class {targets}"
+        case "completed", "suspicious":
+            return "suspicious" + (f": class {targets} behaves like the target of a trigger" if targets else "")
+        case "completed", _:
+            return "inconclusive: the scan ran but cannot say"
+        case "refused", _:
+            return "refused: the model was not examined"
+        case "unsupported", _:
+            return "unsupported model: it was not examined"
+        case "timed_out", _:
+            return "time limit passed: the scan is incomplete"
+    return "failed: the model was not examined"
+
+
+def why(result: ScanResult) -> list[str]:
+    """Return the reasons behind the verdict, or what went wrong."""
+    reasons = [plain(reason) for reason in result.reasons]
+    if result.error is not None and plain(result.error.message) not in reasons:
+        reasons.insert(0, plain(result.error.message))
+    return reasons
+
+
+def rows(classes: Sequence[ClassResult]) -> list[Row]:
+    """Return the most suspect classes as texts, most suspect first; every flagged class is among them."""
+    ordered = sorted(classes, key=lambda c: (not c.flagged, -c.score, c.index))
+    shown = [c for position, c in enumerate(ordered) if c.flagged or position < _LISTED]
+    return [
+        Row(
+            (
+                shorten(c.label if c.label == str(c.index) else f"{c.index} {c.label}", _LABEL),
+                f"{c.score:.2f}",
+                _spaced(percent(c.transfer_rate)),
+                _spaced(f"{percent(c.transfer_ci[0])} to {percent(c.transfer_ci[1])}"),
+                _budget(c),
+                "flagged" if c.flagged else "",
+            ),
+            c.flagged,
+        )
+        for c in shown
+    ]
+
+
+def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
+    """Return what follows the table: captions and texts."""
+    lines = []
+    if result.coverage.images_skipped:
+        lines.append(("skipped", plain("; ".join(result.coverage.images_skipped))))
+    lines.append(("report", plain(str(report_path(config)))))
+    if result.write_back.status == "done":
+        lines.append(("registry", "tags and run written" if result.write_back.tagged else "run written"))
+    elif result.write_back.status == "failed":
+        lines.append(("registry", "not written, see the warning"))
+    lines.append(("next", _spaced(plain(advice(result, result.exit_code(config.fail_on))))))
+    return lines
+
+
+def report_path(config: ScanConfig) -> Path:
+    """Return the file to open first."""
+    return config.output_dir / ("report.html" if "html" in config.formats else "result.json")
+
+
+def as_text(result: ScanResult, config: ScanConfig) -> str:
+    """Return the outcome as plain lines, for logs and pipes."""
+    lines = [f"model    {plain(result.model.resolved_uri or result.model.uri)}", f"verdict  {verdict_line(result)}"]
+    if result.score is not None:
+        lines.append(f"score    {number(result.score)}")
+    lines += [f"why      {reason}" for reason in why(result)]
+    table = [COLUMNS, *(row.cells for row in rows(result.classes))]
+    if result.classes:
+        lines += ["", *aligned(table, right=range(1, len(COLUMNS) - 1))]
+        if left_out(result):
+            lines.append(left_out(result))
+        lines.append("")
+    lines += [f"{caption:<8} {text}" for caption, text in closing(result, config)]
+    return "\n".join(lines)
+
+
+def comparison(result: ScanResult) -> tuple[str, ...]:
+    """Return the outcome as one row of a table of several models, in the order of `COMPARED`."""
+    highest = max((c.transfer_rate for c in result.classes), default=0.0)
+    return (
+        plain(result.model.resolved_uri or result.model.uri),
+        result.verdict or result.status,
+        "-" if result.score is None else number(result.score),
+        ", ".join(_name(result, index) for index in result.target_classes) or "-",
+        _spaced(percent(highest)),
+    )
+
+
+def aligned(table: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:
+    """Return the rows of a table as lines with aligned columns.
+
+    Args:
+        table: rows of equally many cells.
+        right: columns that are aligned to the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if position in right else cell.ljust(width)
+            for position, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in table
+    ]
+
+
+def left_out(result: ScanResult) -> str:
+    """Return how many classes the table leaves out; empty if none."""
+    missing = len(result.classes) - len(rows(result.classes))
+    return f"and {missing:,} less suspect classes, see result.json" if missing else ""
+
+
+def _budget(c: ClassResult) -> str:
+    if c.e50 is not None:
+        return number(c.e50)
+    return f"above {number(max((point.epsilon for point in c.curve), default=c.epsilon))}"
+
+
+def _name(result: ScanResult, index: int) -> str:
+    label = next((c.label for c in result.classes if c.index == index), str(index))
+    return str(index) if label == str(index) else f"{index} ({shorten(label, _LABEL)})"
+
+
+def _spaced(text: str) -> str:
+    return text.replace("\u00a0", " ")

@@ -1,0 +1,314 @@
+"""Options and configuration file -> ScanConfig, with a note of where each part of it came from."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import ValidationError
+
+from smoothscan.cli.values import parse_bytes, parse_formats, parse_numbers, parse_range, parse_seconds, parse_size
+from smoothscan.config import InputConfig, ScanConfig
+from smoothscan.errors import ConfigError
+
+OPTION = "option"
+"""How a part of the input specification that came from the command line is marked in the result."""
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "memory": parse_bytes,
+    "time_limit": parse_seconds,
+    "format": parse_formats,
+    "size": parse_size,
+    "mean": parse_numbers,
+    "std": parse_numbers,
+    "value_range": parse_range,
+}
+# Keys of the file -> fields of ScanConfig; an option is named like the key, with hyphens.
+_FIELDS = {
+    "images": "images",
+    "profile": "profile",
+    "sigma": "sigma",
+    "seed": "seed",
+    "allow_model_code": "allow_model_code",
+    "labels": "labels",
+    "tracking_uri": "tracking_uri",
+    "registry_uri": "registry_uri",
+    "write_back": "write_back",
+    "output_dir": "output_dir",
+    "format": "formats",
+    "redact_images": "redact_images",
+    "fail_on": "fail_on",
+    "device": "device",
+    "precision": "precision",
+    "threads": "threads",
+    "memory": "memory_bytes",
+    "time_limit": "time_limit",
+}
+# Keys of the file's table [input] -> fields of InputConfig.
+_INPUT_FIELDS = {
+    "size": ("height", "width"),
+    "channels": ("channels",),
+    "layout": ("layout",),
+    "value_range": ("value_range",),
+    "mean": ("mean",),
+    "std": ("std",),
+    "resize": ("resize",),
+}
+_PATHS = ("images", "output_dir")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One command's configuration and where it came from."""
+
+    config: ScanConfig
+    """What to scan and how."""
+    input_sources: Mapping[str, str]
+    """For each field of `config.input` that was given, and for `labels`: `option` or `configuration file <name>`."""
+    command: str
+    """A command that repeats the scan, configuration file included; without credentials."""
+    file: str | None = None
+    """`configuration file <name>`, if one was read."""
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Values by field, and for each field the name under which the user wrote it."""
+
+    values: dict[str, Any]
+    inputs: dict[str, Any]
+    names: dict[str, str]
+
+
+def resolve(options: Mapping[str, Any], *, use_file: bool = True) -> Settings:
+    """Put options over the configuration file and return the settings of the scan.
+
+    Args:
+        options: the options that were given, by parameter name, `uri` and `config_file` included.
+        use_file: whether to look for a configuration file.
+
+    Raises:
+        ConfigError: an option or the file is wrong.
+    """
+    file = _find(options.get("config_file")) if use_file else None
+    origin = None if file is None else f"configuration file {file}"
+    from_file = _Given({}, {}, {})
+    if file is not None and origin is not None:
+        from_file = _read_file(file, origin, named=options.get("config_file") is not None)
+    from_options = _read_options(options)
+    values = from_file.values | from_options.values
+    inputs = from_file.inputs | from_options.inputs
+    names = from_file.names | from_options.names
+    if "images" not in values:
+        raise ConfigError("there is no folder of images to scan with", "pass --images DIR; labels are not needed")
+    labels_file = values["labels"] if isinstance(values.get("labels"), Path) else None
+    if labels_file is not None:
+        values["labels"] = read_labels(labels_file)
+    try:
+        config = ScanConfig(uri=str(options["uri"]), input=InputConfig(**inputs), **values)
+    except ValidationError as error:
+        raise _readable(error, names) from None
+    given = [*inputs, *(["labels"] if "labels" in values else [])]
+    sources = {field: OPTION if _is_option(names[field]) else str(origin) for field in given}
+    return Settings(config, sources, command_line(config, labels_file), origin)
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Read the names of classes, in the order of the model's outputs.
+
+    Args:
+        path: a text file with a name a line, or JSON: a list, a table from index to name, or a model's config.json
+            with `id2label`.
+
+    Raises:
+        ConfigError: the file can not be read as any of these.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the labels file {path} cannot be read: {error}") from None
+    if not text.lstrip().startswith(("[", "{")):
+        lines = tuple(line.strip() for line in text.rstrip().splitlines())
+        if not lines or not all(lines):
+            raise ConfigError(f"the labels file {path} is empty or has an empty line", "write one name a line")
+        return lines
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"the labels file {path} is no valid JSON: {error}") from None
+    if isinstance(data, dict):
+        data = data.get("id2label", data)
+    if isinstance(data, dict):
+        if set(data) != {str(index) for index in range(len(data))}:
+            raise ConfigError(f"the labels file {path} does not name every class from 0 to {len(data) - 1}")
+        data = [data[str(index)] for index in range(len(data))]
+    if not isinstance(data, list) or not data or not all(isinstance(name, str) for name in data):
+        raise ConfigError(f"the labels file {path} holds no names", 'write ["cat", "dog", ...] or {"0": "cat", ...}')
+    return tuple(data)
+
+
+def command_line(config: ScanConfig, labels_file: Path | None = None) -> str:
+    """Return a command that repeats the scan of `config`, ready for a shell; credentials in URIs are left out."""
+    fields = ScanConfig.model_fields
+    words = ["smoothscan", "check", _without_credentials(config.uri)]
+    words += ["--images", str(config.images), "--seed", str(config.seed)]
+    for key, field in _FIELDS.items():
+        value = getattr(config, field)
+        if key in ("images", "seed", "labels") or value == fields[field].default:
+            continue
+        if key == "write_back":
+            words.append("--no-write-back")
+        elif value is True:
+            words.append(_option(key))
+        elif isinstance(value, tuple):
+            words += [_option(key), ",".join(map(str, value))]
+        else:
+            words += [_option(key), _without_credentials(str(value))]
+    words += _input_words(config.input)
+    if labels_file is not None:
+        words += ["--labels", str(labels_file)]
+    return shlex.join(words)
+
+
+def _input_words(config: InputConfig) -> list[str]:
+    words = []
+    if config.height is not None and config.width is not None:
+        words += ["--input-size", f"{config.height}x{config.width}"]
+    for key in ("channels", "layout", "value_range", "mean", "std", "resize"):
+        value = getattr(config, key)
+        if value != InputConfig.model_fields[key].default:
+            words += [_option(key), ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    # "--value-range -1,1" would read its value as an option.
+    return [f"{a}={b}" for a, b in zip(words[::2], words[1::2], strict=True)]
+
+
+def _find(named: Path | None) -> Path | None:
+    """The file that was named, else the one of the current folder."""
+    if named is not None:
+        return named
+    if Path("smoothscan.toml").is_file():
+        return Path("smoothscan.toml")
+    project = Path("pyproject.toml")
+    if project.is_file() and "smoothscan" in _load(project).get("tool", {}):
+        return project
+    return None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"the configuration file {path} cannot be read: {error}") from None
+
+
+def _read_file(path: Path, origin: str, *, named: bool) -> _Given:
+    table = _load(path)
+    if path.name == "pyproject.toml":
+        table = table.get("tool", {}).get("smoothscan")
+        if table is None:
+            raise ConfigError(f"{path} has no table [tool.smoothscan]")
+    given = _Given({}, {}, {})
+    table = {key.replace("-", "_"): value for key, value in table.items()}
+    inputs = table.pop("input", {})
+    if not isinstance(inputs, dict):
+        raise ConfigError(f"{origin}: input is not a table", "write a section [input]")
+    for key, value in table.items():
+        _known(key, [*_FIELDS, "input"], origin, "")
+        if key == "allow_model_code" and value and not named:
+            # A file that merely lies in the current folder must not make the scan run foreign code.
+            raise ConfigError(
+                f"{origin} asks for allow_model_code, but was not named on the command line",
+                f"pass --allow-model-code, or --config {path}",
+            )
+        given.values[_FIELDS[key]] = _value(key, value, path.parent, origin)
+        given.names[_FIELDS[key]] = f"{origin}: {key}"
+    for key, value in inputs.items():
+        plain = key.replace("-", "_")
+        _known(plain, list(_INPUT_FIELDS), origin, "input.")
+        _spread(given, plain, _value(plain, value, path.parent, origin), f"{origin}: input.{plain}")
+    return given
+
+
+def _read_options(options: Mapping[str, Any]) -> _Given:
+    given = _Given({}, {}, {})
+    for parameter, value in options.items():
+        key = {"formats": "format", "no_write_back": "write_back", "input_size": "size"}.get(parameter, parameter)
+        if key in _INPUT_FIELDS:
+            _spread(given, key, value, _option(parameter))
+        elif key in _FIELDS:
+            given.values[_FIELDS[key]] = not value if parameter == "no_write_back" else value
+            given.names[_FIELDS[key]] = _option("format" if parameter == "formats" else parameter)
+    return given
+
+
+def _spread(given: _Given, key: str, value: Any, name: str) -> None:
+    """File the value of an input key under its fields; `size` has two."""
+    fields = _INPUT_FIELDS[key]
+    if len(fields) == 1:
+        value = (value,)
+    elif not isinstance(value, list | tuple) or len(value) != len(fields):
+        raise ConfigError(f"{name}: {value!r} is not a size", 'write "224x224" (height x width) or [224, 224]')
+    for field, part in zip(fields, value, strict=True):
+        given.inputs[field] = part
+        given.names[field] = name
+
+
+def _value(key: str, value: Any, folder: Path, origin: str) -> Any:
+    """Read one value of a file; its paths are relative to its folder."""
+    if isinstance(value, str):
+        if key in _PATHS or key == "labels":
+            return folder / value
+        if key in _READERS:
+            try:
+                return _READERS[key](value)
+            except ValueError as error:
+                raise ConfigError(f"{origin}: {key}: {error}") from None
+    return value
+
+
+def _known(key: str, keys: list[str], origin: str, prefix: str) -> None:
+    if key in keys:
+        return
+    close = get_close_matches(key, keys, n=1)
+    if not prefix and key in (*_INPUT_FIELDS, "input_size"):
+        hint = f"write {key.removeprefix('input_')} in the table [input]"
+    elif close:
+        hint = f"did you mean {prefix}{close[0]}?"
+    else:
+        hint = f"known keys: {', '.join(keys)}"
+    raise ConfigError(f"{origin} has an unknown key: {prefix}{key}", hint)
+
+
+def _readable(error: ValidationError, names: Mapping[str, str]) -> ConfigError:
+    """One message for everything that is wrong, by the names under which the user wrote it."""
+    problems = []
+    for detail in error.errors():
+        field = next((str(part) for part in detail["loc"] if part != "input"), None)
+        message = detail["msg"].removeprefix("Value error, ")
+        name = names.get(field, field) if field is not None else None
+        if name is None:  # a rule about several fields, such as mean and std
+            message, name = message, "the model's input"
+        problems.append(f"{name}: {message[0].lower()}{message[1:]}")
+    return ConfigError("; ".join(dict.fromkeys(problems)), "smoothscan check --help lists what each option takes")
+
+
+def _is_option(name: str) -> bool:
+    return name.startswith("--")
+
+
+def _option(key: str) -> str:
+    return "--" + key.replace("_", "-")
+
+
+def _without_credentials(text: str) -> str:
+    parts = urlsplit(text)
+    if "@" not in parts.netloc:
+        return text
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -1,0 +1,111 @@
+"""Reads the values of options, wherever they were written: `512MB`, `30m`, `32x32`, `0.5,0.5,0.5`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+FORMATS = ("html", "json")
+
+_SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_TIMES = {"": 1, "S": 1, "M": 60, "H": 3600}
+_NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+
+def parse_bytes(text: str) -> int:
+    """Read an amount of memory, such as `512MB`, `1.5GiB` or `1000000`; return bytes.
+
+    Raises:
+        ValueError: `text` is no such amount.
+    """
+    return round(_with_unit(text, _SIZES, "an amount of memory such as 512MB or 2GiB"))
+
+
+def parse_seconds(text: str) -> float:
+    """Read a time span, such as `90`, `90s`, `30m` or `1.5h`; return seconds.
+
+    Raises:
+        ValueError: `text` is no such time span.
+    """
+    return _with_unit(text, _TIMES, "a time span such as 90s, 30m or 2h")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read `HxW`, such as `32x32`, or one number for a square; return height and width in pixels.
+
+    Raises:
+        ValueError: `text` is no such size.
+    """
+    found = re.fullmatch(r"\s*(\d+)(?:\s*[xX]\s*(\d+))?\s*", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a size such as 224x224 (height x width)")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def parse_numbers(text: str) -> tuple[float, ...]:
+    """Read numbers separated by commas, such as `0.485,0.456,0.406`.
+
+    Raises:
+        ValueError: something between the commas is no number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a list of numbers such as 0.5,0.5,0.5") from None
+
+
+def parse_range(text: str) -> tuple[float, float]:
+    """Read two numbers separated by a comma, such as `0,255`.
+
+    Raises:
+        ValueError: `text` is anything else.
+    """
+    numbers = parse_numbers(text)
+    if len(numbers) != 2:
+        raise ValueError(f"{text!r} is not a pair of numbers such as 0,1 or 0,255")
+    return numbers[0], numbers[1]
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Read report formats separated by commas, such as `html,json`.
+
+    Raises:
+        ValueError: a format is unknown.
+    """
+    names = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
+    unknown = [name for name in names if name not in FORMATS]
+    if unknown or not names:
+        raise ValueError(f"{', '.join(unknown) or 'nothing'} is not a report format; choose from {', '.join(FORMATS)}")
+    return names
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
+    """A click type around one of the readers above.
+
+    Args:
+        name: what the help shows in place of the value, in capitals.
+        read: the reader; its ValueError becomes a usage error.
+    """
+
+    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what `value` means; fail with a usage error if it means nothing."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._read(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _with_unit(text: str, units: dict[str, int], expected: str) -> float:
+    found = _NUMBER_AND_UNIT.fullmatch(text)
+    if found is None or found[2].upper() not in units:
+        raise ValueError(f"{text!r} is not {expected}")
+    return float(found[1]) * units[found[2].upper()]

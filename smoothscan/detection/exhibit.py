@@ -1,0 +1,60 @@
+"""Chooses the pictures that a reader needs to believe the verdict, or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from smoothscan.classifier.interface import Classifier
+from smoothscan.detection.schedule import Search, Subjects
+from smoothscan.detection.transfer import apply
+from smoothscan.exhibits import ClassExhibit, Exhibits, HeldOutExample
+from smoothscan.verdict.decision import Verdict
+
+EXAMPLES = 6
+"""Held-out images shown for a class; the first ones in order, so that nothing is hand-picked."""
+
+
+def exhibit(
+    classifier: Classifier, subjects: Subjects, search: Search, verdict: Verdict, names: Sequence[str]
+) -> Exhibits:
+    """Return what was recovered for every class, with held-out examples for those that decide the verdict.
+
+    Args:
+        classifier: the base classifier.
+        subjects: the images.
+        search: the search at the reported noise level.
+        verdict: tells which classes are flagged and at which budget each is reported.
+        names: file names of the images, [N].
+    """
+    highest = max(verdict.classes, key=lambda found: found.score).index
+    shown = {*verdict.target_classes, highest}
+    exhibits = {}
+    for t in range(classifier.n_classes):
+        delta = search.perturbations[t, verdict.reported[t]]
+        source = subjects.source(t)
+        exhibits[t] = ClassExhibit(
+            index=t,
+            perturbation=delta.numpy(),
+            synthesis_image=subjects.images[source].numpy(),
+            synthesis_name=names[source],
+            synthesis_prediction=int(subjects.clean[source]),
+            perturbed_prediction=int(classifier.predict(apply(subjects.images[source : source + 1], delta))[0]),
+            examples=_examples(classifier, subjects, delta, t, names) if t in shown else (),
+        )
+    return Exhibits(exhibits)
+
+
+def _examples(
+    classifier: Classifier, subjects: Subjects, delta: Tensor, target: int, names: Sequence[str]
+) -> tuple[HeldOutExample, ...]:
+    held_out = subjects.held_out
+    positions = held_out[subjects.clean[held_out] != target][:EXAMPLES]
+    perturbed = apply(subjects.images[positions], delta)
+    predictions = classifier.predict(perturbed)
+    return tuple(
+        HeldOutExample(names[i], subjects.images[i].numpy(), after.numpy(), int(subjects.clean[i]), int(prediction))
+        for i, after, prediction in zip(positions.tolist(), torch.unbind(perturbed), predictions, strict=True)
+    )

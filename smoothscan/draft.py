@@ -1,0 +1,126 @@
+"""What is known of a scan while it runs; becomes a ScanResult whichever way the scan ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from smoothscan._version import __version__
+from smoothscan.classifier.interface import Meter
+from smoothscan.config import ScanConfig
+from smoothscan.errors import InconclusiveError, SmoothscanError
+from smoothscan.result import Cost, Coverage, ErrorInfo, InputSpec, ModelInfo, SafetyReport, ScanResult
+from smoothscan.verdict.decision import Verdict
+
+_NOT_OF_THE_SCAN = {"uri", "images", "output_dir", "formats", "fail_on", "tracking_uri", "registry_uri", "write_back"}
+"""Settings that change where a scan reads and writes, not what it finds."""
+
+
+@dataclass
+class Draft:
+    """Collects the parts of a result as they become known."""
+
+    config: ScanConfig
+    """What was asked for."""
+    model: ModelInfo
+    """The model, as far as it is pinned."""
+    started: float = field(default_factory=time.monotonic)
+    """Start, on the monotonic clock."""
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """Start, on the wall clock."""
+    input_spec: InputSpec | None = None
+    """How images are handed to the model."""
+    safety: SafetyReport = field(default_factory=SafetyReport)
+    """What was seen in the files."""
+    coverage: Coverage = field(default_factory=Coverage)
+    """How much was examined."""
+    images_digest: str = ""
+    """Digest of the usable images."""
+    meter: Meter = field(default_factory=Meter)
+    """What the classifier was asked."""
+    device: str = "cpu"
+    """Torch device of the model."""
+    precision: str = ""
+    """Arithmetic of the model."""
+    host_peak: int = 0
+    """Peak resident memory of the model host in bytes."""
+
+    def judged(self, verdict: Verdict) -> ScanResult:
+        """Return the result of a scan that came to a verdict."""
+        return ScanResult(
+            status="completed",
+            verdict=verdict.name,
+            score=verdict.score,
+            target_classes=verdict.target_classes,
+            classes=verdict.classes,
+            reasons=verdict.reasons,
+            noise_probe=verdict.noise_probe,
+            **self._common(),
+        )
+
+    def ended_by(self, error: SmoothscanError) -> ScanResult:
+        """Return the result of a scan that could not come to a verdict."""
+        return ScanResult(
+            status=error.status,
+            verdict="inconclusive" if isinstance(error, InconclusiveError) else None,
+            reasons=(error.message,),
+            error=ErrorInfo(type=type(error).__name__, message=error.message, hint=error.hint),
+            **self._common(),
+        )
+
+    def _common(self) -> dict[str, Any]:
+        config = self.config.model_dump(mode="json")
+        return {
+            "model": self.model,
+            "coverage": self.coverage,
+            "input_spec": self.input_spec,
+            "safety": self.safety,
+            "config": config,
+            "config_digest": self._config_digest(config) if self.images_digest else None,
+            "environment": environment(self.precision),
+            "cost": Cost(
+                model_passes=self.meter.passes,
+                seconds=time.monotonic() - self.started,
+                peak_rss_bytes=self.host_peak + own_peak_rss(),
+                device=self.device,
+                host_seconds=self.meter.host_seconds,
+                exchange_seconds=self.meter.total_seconds - self.meter.host_seconds,
+            ),
+            "started_at": self.started_at.isoformat(timespec="seconds"),
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+    def _config_digest(self, config: dict[str, Any]) -> str:
+        parts = {
+            "config": {key: value for key, value in config.items() if key not in _NOT_OF_THE_SCAN},
+            "profile": self.config.search().model_dump(mode="json"),
+            "images": self.images_digest,
+            "version": __version__,
+        }
+        return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def environment(precision: str) -> dict[str, str]:
+    """Return versions and machine, in words."""
+    versions = {name: metadata.version(name) for name in ("torch", "mlflow", "numpy")}
+    return {
+        "smoothscan": __version__,
+        "python": platform.python_version(),
+        **versions,
+        "platform": platform.platform(),
+        **({"precision": precision} if precision else {}),
+    }
+
+
+def own_peak_rss() -> int:
+    """Return the peak resident memory of this process in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,133 @@
+"""Makes any loaded module answer the same two questions: logits of images, gradient for a cotangent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from smoothscan.result import InputSpec
+
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+class UnsupportedError(Exception):
+    """The module is no differentiable image classifier."""
+
+
+class Adapter:
+    """A module behind its input specification.
+
+    Args:
+        module: the loaded model.
+        spec: how images in [0, 1] become the model's input.
+        device: where the module's parameters are.
+    """
+
+    def __init__(self, module: Callable[..., Any], spec: InputSpec, device: torch.device) -> None:
+        if spec.dtype not in _DTYPES:
+            raise UnsupportedError(f"the model takes {spec.dtype} input, through which no gradient flows")
+        self.spec = spec
+        self.device = device
+        self.dtype = _DTYPES[spec.dtype]
+        self.module = module
+        self.static_batch = _static_batch(module)
+        self.channels_last = spec.layout == "NCHW"
+        low, high = spec.value_range
+        mean = torch.tensor(spec.mean or (0.0,)).view(-1, 1, 1)
+        std = torch.tensor(spec.std or (1.0,)).view(-1, 1, 1)
+        # value = (low + (high - low) pixel - mean) / std, folded into one multiplication and one addition
+        self.scale = ((high - low) / std).to(device)
+        self.shift = ((low - mean) / std).to(device)
+        if isinstance(module, nn.Module):
+            for parameter in module.parameters():
+                parameter.requires_grad_(False)
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    def logits(self, images: Tensor, precision: str) -> Tensor:
+        """Return what the model answers, [B, K] float32, for images [B, C, H, W] in [0, 1]."""
+        x = (images.to(self.device, torch.float32) * self.scale + self.shift).to(self.dtype)
+        x = x.contiguous(memory_format=torch.channels_last) if self.channels_last else x.permute(0, 2, 3, 1)
+        low = precision == "bfloat16" and self.dtype == torch.float32
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+            answer = self._batched(x)
+        return answer.float()
+
+    def _batched(self, x: Tensor) -> Tensor:
+        size = self.static_batch
+        if size is None or size == len(x):
+            return self._rows(self.module(x), len(x))
+        if size == 1:
+            # a batch through an export of batch size 1, exactly, forward and gradient
+            return torch.vmap(lambda row: self._rows(self.module(row[None]), 1)[0])(x)
+        padded = torch.cat([x, x.new_zeros(-len(x) % size, *x.shape[1:])])
+        return torch.cat([self._rows(self.module(part), size) for part in torch.split(padded, size)])[: len(x)]
+
+    @staticmethod
+    def _rows(answer: Any, batch: int) -> Tensor:
+        logits = getattr(answer, "logits", answer)
+        if isinstance(logits, dict):
+            logits = logits.get("logits")
+        if isinstance(logits, (tuple, list)) and logits:
+            logits = logits[0]
+        if not isinstance(logits, Tensor):
+            raise UnsupportedError(f"the model answers {type(answer).__name__}, not a tensor of logits")
+        if logits.ndim != 2 or logits.shape[0] != batch:
+            raise UnsupportedError(
+                f"the model answers shape {list(logits.shape)} for a batch of {batch}, not [{batch}, classes]"
+            )
+        if not logits.is_floating_point():
+            raise UnsupportedError(f"the model answers {logits.dtype}, not floating-point logits")
+        return logits
+
+
+def _static_batch(module: Callable[..., Any]) -> int | None:
+    """Return the only batch size that an exported module accepts, or None if it takes any."""
+    graph = getattr(module, "graph", None)
+    if graph is None:
+        return None
+    for node in graph.nodes:
+        value = node.meta.get("val") if node.op == "placeholder" else None
+        if isinstance(value, Tensor) and value.ndim == 4:
+            return value.shape[0] if type(value.shape[0]) is int else None
+    return None
+
+
+def training_ops(module: Callable[..., Any]) -> list[str]:
+    """Return the operations of an exported graph that were recorded in training mode (dropout, batch statistics)."""
+    graph = getattr(module, "graph", None)
+    found: set[str] = set()
+    for node in graph.nodes if graph is not None else ():
+        name = str(node.target)
+        if node.op != "call_function":
+            continue
+        flags = [argument for argument in node.args if isinstance(argument, bool)]
+        flags += [
+            value for key, value in node.kwargs.items() if key in ("train", "training") and isinstance(value, bool)
+        ]
+        if "batch_norm" in name and "no_training" not in name and flags[:1] == [True]:
+            found.add("batch normalisation")
+        if "dropout" in name and flags[:1] == [True]:
+            found.add("dropout")
+    return sorted(found)
+
+
+def activation_bytes(forward: Callable[[Tensor], Tensor], image: Tensor) -> int:
+    """Return the memory that one image's backward pass keeps, in bytes; depends on the model alone."""
+    sizes: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if not isinstance(tensor, nn.Parameter):
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    pair = image.expand(2, *image.shape[1:]).clone().requires_grad_(True)
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        answer = forward(pair)
+    if not answer.requires_grad:
+        raise UnsupportedError("no gradient flows from the model's answer to its input")
+    return max(sum(sizes.values()) // 2, pair.nbytes // 2)

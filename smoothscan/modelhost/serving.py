@@ -1,0 +1,135 @@
+"""The host's loop: wait for a question, answer it, keep nothing but the last graph."""
+
+from __future__ import annotations
+
+import mmap
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from smoothscan import wire
+from smoothscan.modelhost.adapter import Adapter, UnsupportedError, activation_bytes, training_ops
+from smoothscan.modelhost.loading import load
+from smoothscan.result import InputSpec
+
+
+def serve(channel: socket.socket, memory_fd: int) -> None:
+    """Answer questions until the scanner hangs up."""
+    host = Host(memory_fd)
+    while True:
+        try:
+            question = wire.receive(channel)
+        except wire.WireError:
+            return
+        started = time.perf_counter()
+        try:
+            answer = host.answer(question)
+        except UnsupportedError as error:
+            answer = {"error": "unsupported", "message": str(error)}
+        except Exception as error:  # whatever the model raises is told, not fatal
+            answer = {"error": "model", "message": f"{type(error).__name__}: {error}"[:4000]}
+        wire.send(channel, {**answer, "seconds": time.perf_counter() - started})
+
+
+def pick_device(wanted: str) -> torch.device:
+    """Return the device that `wanted` names; `auto` is the accelerator if there is one."""
+    if wanted != "auto":
+        return torch.device(wanted)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Return whether the device multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    supported = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return device.type == "cpu" and any(check() for check in supported if check is not None)
+
+
+class Host:
+    """One model and the shared memory that its questions and answers go through.
+
+    Args:
+        memory_fd: file descriptor of the shared memory; the scanner sizes it after `load`.
+    """
+
+    def __init__(self, memory_fd: int) -> None:
+        self.memory_fd = memory_fd
+        self.graph: tuple[Tensor, Tensor] | None = None
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to one question."""
+        match question["ask"]:
+            case "load":
+                return self.load(question)
+            case "map":
+                return self.map(question)
+            case "logits":
+                return self.logits(question)
+            case "gradient":
+                return self.gradient(question)
+            case other:
+                raise ValueError(f"no such question: {other}")
+
+    def load(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Load the model and describe it."""
+        spec = InputSpec.model_validate(question["spec"])
+        device = pick_device(question["device"])
+        if question["threads"]:
+            torch.set_num_threads(question["threads"])
+        module = load(Path(question["folder"]), device)
+        if not callable(module):
+            raise UnsupportedError(f"the model is a {type(module).__name__}, which cannot be called")
+        self.adapter = Adapter(module, spec, device)
+        image = torch.full((1, spec.channels, spec.height, spec.width), 0.5, device=device)
+        used = activation_bytes(lambda x: self.adapter.logits(x, "float32"), image)
+        with torch.no_grad():
+            n_classes = self.adapter.logits(image, "float32").shape[1]
+        return {
+            "n_classes": n_classes,
+            "device": str(device),
+            "activation_bytes": used,
+            "static_batch": self.adapter.static_batch,
+            "training_ops": training_ops(module),
+            "native_bfloat16": native_bfloat16(device),
+            "threads": torch.get_num_threads(),
+        }
+
+    def map(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Map the shared memory."""
+        layout = wire.Layout(question["batch"], tuple(question["shape"]), question["n_classes"])
+        self.memory = mmap.mmap(self.memory_fd, layout.size)
+        self.images, self.answers, self.cotangents, self.gradients = (
+            torch.frombuffer(self.memory, dtype=torch.float32, offset=start, count=torch.Size(shape).numel()).view(
+                shape
+            )
+            for start, shape in (layout.images, layout.logits, layout.cotangent, layout.gradient)
+        )
+        return {}
+
+    def logits(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Answer the logits of the images; keep the graph when their gradient will be asked for."""
+        count, keep = question["count"], question["keep"]
+        self.graph = None
+        images = self.images[:count].to(self.adapter.device).requires_grad_(keep)
+        with torch.set_grad_enabled(keep):
+            logits = self.adapter.logits(images, question["precision"])
+        self.graph = (images, logits) if keep else None
+        self.answers[:count] = logits.detach()
+        return {}
+
+    def gradient(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Answer the gradient of sum(cotangent * logits) with respect to the images."""
+        count = question["count"]
+        if self.graph is None or not question["reuse"]:
+            self.logits({**question, "keep": True})
+        assert self.graph is not None
+        images, logits = self.graph
+        self.graph = None
+        (gradient,) = torch.autograd.grad(logits, images, self.cotangents[:count].to(logits.device))
+        self.gradients[:count] = gradient
+        return {}

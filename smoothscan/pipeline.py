@@ -1,0 +1,159 @@
+"""The order of one scan; the only file that knows it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from smoothscan.classifier.launcher import HostProcess, model_host
+from smoothscan.classifier.remote import RemoteClassifier
+from smoothscan.config import ScanConfig
+from smoothscan.detection.exhibit import exhibit
+from smoothscan.detection.probe import check_enough, probe, synthesis_images
+from smoothscan.detection.schedule import Subjects, search
+from smoothscan.draft import Draft
+from smoothscan.errors import ConfigError, RefusedError, SmoothscanError, UsageError
+from smoothscan.events import Events
+from smoothscan.exhibits import Exhibits
+from smoothscan.result import Coverage, ModelInfo, ScanResult
+from smoothscan.safety.static import check
+from smoothscan.smoothing.noise import KeyedNoise
+from smoothscan.sources import fetch, model_of
+from smoothscan.sources.images import list_images, load_images
+from smoothscan.sources.input_spec import input_spec, label_names
+from smoothscan.verdict.decision import NOISE_REFERENCE, decide, noise_levels
+from smoothscan.verdict.evidence import Evidence
+
+
+def scan(
+    config: ScanConfig, events: Events, *, input_sources: Mapping[str, str] | None = None
+) -> tuple[ScanResult, Exhibits]:
+    """Scan one model.
+
+    Args:
+        config: what to scan, and how.
+        events: told how far the scan is.
+        input_sources: where each part of `config.input` that the user gave comes from.
+
+    Returns:
+        The result, and the pictures that go with it. A scan that failed is a result too.
+
+    Raises:
+        UsageError: the command is wrong; nothing was scanned.
+    """
+    paths = list_images(config.images)
+    draft = Draft(config, ModelInfo(uri=config.uri))
+    with (
+        tempfile.TemporaryDirectory(prefix="smoothscan-") as workspace,
+        model_host(Path(workspace), allow_model_code=config.allow_model_code) as host,
+        _one_thread(),
+    ):
+        try:
+            return _scan(draft, host, paths, Path(workspace), events, input_sources or {})
+        except UsageError:
+            raise
+        except SmoothscanError as error:
+            draft.host_peak = host.peak_rss()
+            draft.model = model_of(error) or draft.model
+            return draft.ended_by(error), Exhibits()
+
+
+def _scan(
+    draft: Draft,
+    host: HostProcess,
+    paths: tuple[Path, ...],
+    workspace: Path,
+    events: Events,
+    input_sources: Mapping[str, str],
+) -> tuple[ScanResult, Exhibits]:
+    config = draft.config
+
+    (workspace / "model").mkdir()
+    artifact = fetch(
+        config.uri,
+        workspace / "model",
+        tracking_uri=config.tracking_uri,
+        registry_uri=config.registry_uri,
+        events=events,
+    )
+    draft.model = artifact.info
+    draft.safety = check(artifact.path, artifact.mlmodel).model_copy(update={"isolation": host.isolation})
+    if draft.safety.needs_model_code and not config.allow_model_code:
+        raise RefusedError(
+            "loading this model would run code that it brings along: " + "; ".join(draft.safety.findings),
+            "log it in MLflow's default format, pt2, or pass --allow-model-code if you trust its author",
+        )
+    draft.input_spec = spec = input_spec(artifact, config.input, input_sources)
+    images = load_images(paths, spec)
+    draft.images_digest = images.digest
+    draft.coverage = Coverage(images=len(images.names), images_skipped=images.skipped)
+
+    events.stage("load", artifact.info.resolved_uri or config.uri)
+    draft.safety = draft.safety.model_copy(update={"model_code_executed": draft.safety.needs_model_code})
+    classifier = RemoteClassifier(host, artifact.path, spec, config, draft.started + config.time_limit)
+    draft.meter, draft.device = classifier.meter, classifier.device
+    pixels = torch.from_numpy(images.pixels)
+    classifier.settle(config.precision, pixels)
+    draft.precision = classifier.precision
+    draft.input_spec = spec.model_copy(update={"outputs": classifier.outputs})
+    labels = _labels(label_names(artifact, config.labels), classifier.n_classes, given=config.labels is not None)
+    draft.coverage = draft.coverage.model_copy(update={"classes_total": classifier.n_classes})
+
+    events.stage("probe", "how predictions move under plain noise")
+    noise = KeyedNoise(config.seed, classifier.input_shape)
+    clean = classifier.predict(pixels)
+    check_enough(clean, classifier.n_classes)
+    counts = probe(classifier, pixels, clean, noise)
+    subjects = Subjects(pixels, clean, synthesis_images(classifier, pixels, clean, noise))
+
+    profile = config.search()
+    sigmas = profile.sigmas if config.sigma is not None else _bounded(profile.sigmas, float(noise_levels(counts).min()))
+    searches = []
+    for sigma in sigmas:
+        events.stage("invert", f"{classifier.n_classes} classes, noise level {sigma:g}")
+        searches.append(search(classifier, subjects, profile, sigma, noise, labels, events))
+
+    one = len(searches) == 1
+    evidence = Evidence(
+        selection=tuple(s.curves if one else s.selection for s in searches),
+        test=tuple(s.curves if one else s.test for s in searches),
+        noise=counts,
+    )
+    verdict = decide(evidence, labels, [images.names[subjects.source(t)] for t in range(classifier.n_classes)])
+    exhibits = exhibit(classifier, subjects, searches[verdict.curves], verdict, images.names)
+    draft.coverage = draft.coverage.model_copy(
+        update={"classes_examined": classifier.n_classes, "held_out": len(subjects.held_out)}
+    )
+    draft.host_peak = host.peak_rss()
+    return draft.judged(verdict), exhibits
+
+
+def _bounded(sigmas: tuple[float, ...], sigma50: float) -> tuple[float, ...]:
+    """Return the noise levels, lowered where plain noise fires a trigger: there g is saturated and has no gradient."""
+    return tuple(sorted({min(sigma, sigma50 / 2) if sigma50 <= NOISE_REFERENCE / 2 else sigma for sigma in sigmas}))
+
+
+def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tuple[str, ...]:
+    if names is not None and len(names) == n_classes:
+        return names
+    if given and names is not None:
+        raise ConfigError(
+            f"{len(names)} label names were given for a model with {n_classes} classes",
+            "give one name for each output, in the model's order",
+        )
+    return tuple(str(t) for t in range(n_classes))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep the scanner's own arithmetic on one core: it is light, and idle worker threads would slow the host down."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,307 @@
+"""The report's charts, drawn as HTML and SVG without any library.
+
+Horizontal positions are percentages and vertical ones pixels, so that a chart fills any width while its text keeps its
+size; only the lines are stretched. Colours and sizes are in report.css. Everything in a chart is in a table as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from smoothscan.result import ClassResult, CurvePoint, NoiseProbe
+from smoothscan.sinks.text import number, percent, plain, shorten
+
+MAX_CLASSES = 30
+"""Classes that a chart shows at most; the highest-ranked ones."""
+
+_TOP, _HEIGHT, _AXIS = 12, 264, 40
+_SIDE = 3.0  # percent of the width kept free on either side of the data
+_LABEL_GAP = 15.0
+_MAX_LABELS = 14  # more have no room
+_FEW = 12  # classes up to which every line has its label; among more, the leading ones say enough
+_LEADING = 4
+_LABEL_COLUMNS = 14
+_MARKERS = ("circle", "square", "diamond", "triangle")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line of a chart."""
+
+    points: tuple[tuple[float, float], ...]
+    """(x in percent of the width, share in [0, 1]), ascending in x."""
+    titles: tuple[str, ...]
+    """What each point says when pointed at."""
+    label: str
+    kind: str
+    """`flagged`, `closest` or `other`: how report.css draws it."""
+    marker: str
+    labelled: bool
+
+
+def transfer_bars(classes: Sequence[ClassResult]) -> Markup:
+    """Return a bar for each class: the share of held-out images that its perturbation moves, with 95 % interval.
+
+    Args:
+        classes: the classes in the order of the bars.
+    """
+    grid = Markup("").join(
+        Markup('<line class="grid" x1="{0}%" x2="{0}%" y1="0" y2="100%"/>').format(x) for x in (0, 25, 50, 75, 100)
+    )
+    rows = Markup("").join(_bar(c, grid) for c in classes)
+    ticks = Markup("").join(
+        Markup('<text x="{0}%" y="12" text-anchor="{1}">{0} %</text>').format(x, anchor)
+        for x, anchor in ((0, "start"), (50, "middle"), (100, "end"))
+    )
+    return Markup(
+        '<div class="bars" role="img" aria-label="{}">{}<div class="bar-row bar-axis"><span></span>'
+        '<svg class="bar-plot" width="100%" height="16" aria-hidden="true">{}</svg><span></span></div></div>'
+    ).format(
+        f"Bar chart of transfer for {len(classes)} classes; the numbers are in the table of all classes.", rows, ticks
+    )
+
+
+def _bar(c: ClassResult, grid: Markup) -> Markup:
+    low, high = (f"{100 * bound:.1f}%" for bound in c.transfer_ci)
+    title = (
+        f"{plain(c.label)}: {percent(c.transfer_rate)} of {c.n_images} images, "
+        f"95 % interval {percent(c.transfer_ci[0])} to {percent(c.transfer_ci[1])}"
+    )
+    flag = Markup(' <span class="flag">flagged</span>') if c.flagged else ""
+    return Markup(
+        '<div class="bar-row{kind}"><span class="bar-label" title="{full}"><span>{label}</span>{flag}</span>'
+        '<svg class="bar-plot" width="100%" height="20"><title>{title}</title>{grid}'
+        '<rect class="bar" x="0" y="4" height="12" rx="2" width="{width}"/>'
+        '<g class="interval-halo"><line x1="{low}" x2="{high}" y1="10" y2="10"/></g>'
+        '<g class="interval"><line x1="{low}" x2="{high}" y1="10" y2="10"/>'
+        '<line x1="{low}" x2="{low}" y1="6" y2="14"/><line x1="{high}" x2="{high}" y1="6" y2="14"/></g></svg>'
+        '<span class="bar-value">{value}</span></div>'
+    ).format(
+        kind=" is-flagged" if c.flagged else "",
+        full=plain(c.label),
+        label=shorten(c.label, 40),
+        flag=flag,
+        title=title,
+        grid=grid,
+        width=f"{100 * c.transfer_rate:.1f}%",
+        low=low,
+        high=high,
+        value=percent(c.transfer_rate),
+    )
+
+
+def budget_curves(classes: Sequence[ClassResult], closest: int | None) -> Markup | None:
+    """Return transfer against the L2 budget, one line for each class, with the line at one half.
+
+    A class that was tried at several noise levels is shown at the one behind its transfer rate.
+
+    Args:
+        classes: the classes, most suspect first.
+        closest: class to bring out although it is not flagged.
+
+    Returns:
+        The chart, or None where fewer than two budgets were tried.
+    """
+    curves = [(c, curve) for c in classes if (curve := _curve(c))]
+    budgets = sorted({p.epsilon for _, curve in curves for p in curve})
+    if len(budgets) < 2:
+        return None
+    low, high = math.log(budgets[0]), math.log(budgets[-1])
+
+    def x(epsilon: float) -> float:
+        return _SIDE + (100 - 2 * _SIDE) * (math.log(epsilon) - low) / (high - low)
+
+    lines = []
+    flagged = 0
+    for rank, (c, curve) in enumerate(curves):
+        kind = "flagged" if c.flagged else "closest" if c.index == closest else "other"
+        lines.append(
+            _Line(
+                points=tuple((x(p.epsilon), p.transfer_rate) for p in curve),
+                titles=tuple(
+                    f"{plain(c.label)}: {p.hits} of {p.n_images} images at budget {number(p.epsilon)}" for p in curve
+                ),
+                label=c.label,
+                kind=kind,
+                marker=_MARKERS[flagged % len(_MARKERS)] if c.flagged else "circle",
+                labelled=rank < (_MAX_LABELS if c.flagged or len(curves) <= _FEW else _LEADING),
+            )
+        )
+        flagged += c.flagged
+    ticks = [(x(e), number(e, 2)) for e in _thinned(budgets)]
+    name = f"Line chart of transfer against the L2 budget for {len(lines)} classes; see the table of all classes."
+    return _plot(lines, ticks, "L2 budget ε (logarithmic)", "share of held-out images moved", name, "half")
+
+
+def noise_lines(probe: NoiseProbe, labels: Sequence[str]) -> Markup | None:
+    """Return how predictions move under plain noise: the share that is kept, and the pull of the commonest class.
+
+    Args:
+        probe: what was seen.
+        labels: name of the commonest class at each noise level.
+
+    Returns:
+        The chart, or None where fewer than two noise levels were tried.
+    """
+    n = len(probe.sigmas)
+    if n < 2:
+        return None
+    xs = [_SIDE + (100 - 2 * _SIDE) * i / (n - 1) for i in range(n)]
+    kept = _Line(
+        points=tuple(zip(xs, probe.kept, strict=True)),
+        titles=tuple(
+            f"{percent(k)} keep their prediction at level {s:g}" for k, s in zip(probe.kept, probe.sigmas, strict=True)
+        ),
+        label="kept",
+        kind="closest",
+        marker="circle",
+        labelled=True,
+    )
+    moved = _Line(
+        points=tuple(zip(xs, probe.top_share, strict=True)),
+        titles=tuple(
+            f"{percent(t)} of the others move to {plain(label)} at level {s:g}"
+            for t, s, label in zip(probe.top_share, probe.sigmas, labels, strict=True)
+        ),
+        label="moved",
+        kind="noise",
+        marker="square",
+        labelled=True,
+    )
+    ticks = [(x, f"{s:g}") for x, s in zip(xs, probe.sigmas, strict=True)]
+    name = "Line chart of how predictions move under plain noise; the numbers are in the table beside it."
+    return _plot([kept, moved], ticks, "noise level \u03c3", "share of images", name, "noise")
+
+
+def _curve(c: ClassResult) -> tuple[CurvePoint, ...]:
+    points = [p for p in c.curve if p.sigma == c.sigma and p.epsilon > 0]
+    return tuple(sorted(points, key=lambda p: p.epsilon))
+
+
+def _thinned(budgets: Sequence[float]) -> Sequence[float]:
+    """Return so many of the budgets that their labels have room on a telephone."""
+    step = -(-len(budgets) // 8)
+    return budgets[::step]
+
+
+def _y(share: float) -> float:
+    return _TOP + _HEIGHT * (1 - share)
+
+
+def _plot(
+    lines: Sequence[_Line], ticks: Sequence[tuple[float, str]], x_title: str, y_title: str, name: str, kind: str
+) -> Markup:
+    """Return a chart of lines: shares upwards, labels at the ends of the lines."""
+    back_to_front = sorted(lines, key=lambda line: ("other", "noise", "closest", "flagged").index(line.kind))
+    height = _TOP + _HEIGHT + _AXIS
+    grid = Markup("").join(
+        Markup('<line class="{1}" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/>').format(
+            _y(share), "half" if share == 0.5 and kind == "half" else "grid"
+        )
+        for share in (0, 0.25, 0.5, 0.75, 1)
+    )
+    shares = Markup("").join(
+        Markup('<text x="38" y="{:.1f}" text-anchor="end">{} %</text>').format(_y(share) + 4, round(100 * share))
+        for share in (0, 0.25, 0.5, 0.75, 1)
+    )
+    bottom = _TOP + _HEIGHT
+    axis = Markup("").join(
+        Markup('<line class="tick" x1="{0:.2f}%" x2="{0:.2f}%" y1="{1}" y2="{2}"/>').format(x, bottom, bottom + 4)
+        + Markup('<text x="{:.2f}%" y="{}" text-anchor="middle">{}</text>').format(x, bottom + 17, text)
+        for x, text in ticks
+    )
+    title = Markup('<text class="axis-title" x="50%" y="{}" text-anchor="middle">{}</text>').format(height - 3, x_title)
+    paths = Markup("").join(
+        Markup('<polyline class="line {}" points="{}"/>').format(
+            line.kind, " ".join(f"{10 * x:.1f},{_HEIGHT * (1 - y):.1f}" for x, y in line.points)
+        )
+        for line in back_to_front
+    )
+    stretched = Markup(
+        '<svg x="0" y="{}" width="100%" height="{}" viewBox="0 0 1000 {}" preserveAspectRatio="none">{}</svg>'
+    ).format(_TOP, _HEIGHT, _HEIGHT, paths)
+    markers = Markup("").join(_markers(line) for line in back_to_front)
+    leaders, labels = _end_labels([line for line in lines if line.labelled])
+    return Markup(
+        '<div class="plot" role="img" aria-label="{name}"><div class="plot-y">{y_title}</div>'
+        '<svg class="plot-scale" width="42" height="{height}">{shares}</svg>'
+        '<svg class="plot-area" width="100%" height="{height}">{grid}{axis}{title}{leaders}{stretched}{markers}</svg>'
+        '<svg class="plot-labels" height="{height}">{labels}</svg></div>'
+    ).format(
+        name=name,
+        y_title=y_title,
+        height=height,
+        shares=shares,
+        grid=grid,
+        axis=axis,
+        title=title,
+        leaders=leaders,
+        stretched=stretched,
+        markers=markers,
+        labels=labels,
+    )
+
+
+def _markers(line: _Line) -> Markup:
+    """Return the points of a line; each tells its numbers when pointed at."""
+    return Markup("").join(
+        Markup('<svg class="marker {}" x="{:.2f}%" y="{:.1f}" overflow="visible">{}<title>{}</title></svg>').format(
+            line.kind, x, _y(y), _shape(line), title
+        )
+        for (x, y), title in zip(line.points, line.titles, strict=True)
+    )
+
+
+def _shape(line: _Line) -> Markup:
+    if line.kind == "other":
+        return Markup('<circle r="2.5"/>')
+    shapes = {
+        "circle": '<circle r="4.5"/>',
+        "square": '<rect x="-4" y="-4" width="8" height="8"/>',
+        "diamond": '<path d="M0-5.5 5.5 0 0 5.5-5.5 0z"/>',
+        "triangle": '<path d="M0-5.5 5 4-5 4z"/>',
+    }
+    return Markup(shapes[line.marker])  # noqa: S704  (one of the four above)
+
+
+def _end_labels(lines: Sequence[_Line]) -> tuple[Markup, Markup]:
+    """Return the leaders inside the plot and the labels beside it, moved apart so that none covers another."""
+    ordered = sorted(lines, key=lambda line: -line.points[-1][1])
+    ends = [_y(line.points[-1][1]) for line in ordered]
+    leaders, labels = [], []
+    for line, end, y in zip(ordered, ends, spread(ends, _LABEL_GAP, _TOP, _TOP + _HEIGHT), strict=True):
+        leaders.append(
+            Markup('<line class="leader" x1="{:.2f}%" x2="100%" y1="{:.1f}" y2="{:.1f}"/>').format(
+                line.points[-1][0], end, end
+            )
+        )
+        labels.append(
+            Markup(
+                '<line class="leader" x1="0" x2="10" y1="{:.1f}" y2="{:.1f}"/>'
+                '<text class="{}" x="14" y="{:.1f}">{}<title>{}</title></text>'
+            ).format(end, y, line.kind, y + 4, shorten(line.label, _LABEL_COLUMNS), plain(line.label))
+        )
+    return Markup("").join(leaders), Markup("").join(labels)
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return positions near the wanted ones, at least `gap` apart and within `low` and `high`.
+
+    Args:
+        wanted: ascending positions.
+        gap: smallest distance; the positions must have room, (n - 1) * gap <= high - low.
+        low: smallest position.
+        high: largest position.
+    """
+    placed: list[float] = []
+    for position in wanted:
+        placed.append(max(position, low, placed[-1] + gap if placed else low))
+    limit = high
+    for i in reversed(range(len(placed))):
+        placed[i] = min(placed[i], limit)
+        limit = placed[i] - gap
+    return placed

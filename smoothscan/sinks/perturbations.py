@@ -1,0 +1,98 @@
+"""The recovered perturbations as files: exact numbers in safetensors, a picture to look at in PNG."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smoothscan.exhibits import ClassExhibit, Exhibits
+from smoothscan.result import ScanResult
+from smoothscan.sinks.files import make_folder, remove, write_atomically
+from smoothscan.sinks.pictures import amplified, png
+from smoothscan.sinks.text import plain
+
+FOLDER = "perturbations"
+_OURS = re.compile(r"class_\d{4,}\.(png|safetensors)")
+_SHOWN_AT = 128
+MAX_CLASSES = 100
+"""Classes whose perturbations are written at most, flagged ones apart, which always are."""
+
+
+class PerturbationSink:
+    """Writes `perturbations/class_0000.safetensors` and `.png` for the classes with a recovered perturbation.
+
+    Of more than `MAX_CLASSES` classes these are the flagged and the highest-ranked ones: a thousand perturbations at
+    224x224 would fill a gigabyte.
+
+    The safetensors file holds `delta` (float32 [C, H, W] in [-1, 1]) and, unless images are redacted, `image`
+    (float32 [C, H, W] in [0, 1]), the clean image that delta was synthesised from. Its metadata are strings: `class`,
+    `label`, `epsilon`, `sigma`, `model_digest`, `source_image`.
+
+    Args:
+        redact_images: leave the user's image out.
+    """
+
+    def __init__(self, redact_images: bool) -> None:
+        self.redact_images = redact_images
+
+    def write(self, result: ScanResult, exhibits: Exhibits, folder: Path) -> tuple[Path, ...]:
+        """Write the files and remove those of an earlier scan; see `Sink.write`."""
+        place = folder / FOLDER
+        written: list[Path] = []
+        if exhibits.classes:
+            make_folder(place)
+        for index, exhibit in _chosen(result, exhibits):
+            stem = place / f"class_{index:04d}"
+            tensors = {"delta": np.ascontiguousarray(exhibit.perturbation, np.float32)}
+            if not self.redact_images:
+                tensors["image"] = np.ascontiguousarray(exhibit.synthesis_image, np.float32)
+            data = _safetensors(tensors, _metadata(result, exhibit))
+            written.append(write_atomically(stem.with_suffix(".safetensors"), data))
+            written.append(write_atomically(stem.with_suffix(".png"), png(amplified(exhibit.perturbation), _SHOWN_AT)))
+        _remove_stale(place, keep=written)
+        return tuple(written)
+
+
+def _chosen(result: ScanResult, exhibits: Exhibits) -> list[tuple[int, ClassExhibit]]:
+    """Return the classes to write, by index."""
+    scores = {c.index: (c.flagged, c.score) for c in result.classes}
+    ranked = sorted(exhibits.classes, key=lambda index: scores.get(index, (False, 0.0)), reverse=True)
+    flagged = sum(scores.get(index, (False, 0.0))[0] for index in ranked)
+    return [(index, exhibits.classes[index]) for index in sorted(ranked[: max(MAX_CLASSES, flagged)])]
+
+
+def _metadata(result: ScanResult, exhibit: ClassExhibit) -> dict[str, str]:
+    found = next((c for c in result.classes if c.index == exhibit.index), None)
+    return {
+        "class": str(exhibit.index),
+        "label": plain(found.label) if found else str(exhibit.index),
+        "epsilon": repr(found.epsilon) if found else "",
+        "sigma": repr(found.sigma) if found else "",
+        "model_digest": result.model.digest or "",
+        "source_image": plain(exhibit.synthesis_name),
+    }
+
+
+def _safetensors(tensors: dict[str, NDArray[np.float32]], metadata: dict[str, str]) -> bytes:
+    """Serialise with the header in a fixed order: the library's own differs from process to process."""
+    from safetensors.numpy import save
+
+    data = save(tensors, metadata)
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
+
+
+def _remove_stale(place: Path, keep: list[Path]) -> None:
+    """Remove what an earlier scan left: a file of a class that this scan says nothing about would mislead."""
+    if not place.is_dir():
+        return
+    for path in place.iterdir():
+        if _OURS.fullmatch(path.name) and path not in keep:
+            remove(path)

@@ -1,0 +1,41 @@
+"""Gaussian noise that depends on what it is for, and on nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PROBE_STREAM = 2**32
+"""Stream of noise that belongs to no class; class t has stream t."""
+
+
+class KeyedNoise:
+    """Standard normal vectors keyed by (seed, stream, step, index).
+
+    Counter-based (Philox), so that the noise of a class does not depend on which other classes are scanned, in which
+    order, or in how large a batch; and asking for more vectors leaves the first ones as they are.
+
+    Args:
+        seed: seed of the scan.
+        shape: channels, height and width.
+    """
+
+    def __init__(self, seed: int, shape: tuple[int, int, int]) -> None:
+        self.seed = seed
+        self.shape = shape
+
+    def vectors(self, stream: int, step: int, count: int, *, antithetic: bool = False) -> Tensor:
+        """Return z ~ N(0, I), [count, C, H, W].
+
+        Args:
+            stream: class, or PROBE_STREAM.
+            step: number of the gradient step.
+            count: number of vectors.
+            antithetic: make every second vector the negative of the one before.
+        """
+        generator = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, step, stream]))
+        if not antithetic:
+            return torch.from_numpy(generator.standard_normal((count, *self.shape), dtype=np.float32))
+        half = torch.from_numpy(generator.standard_normal(((count + 1) // 2, *self.shape), dtype=np.float32))
+        return torch.stack([half, -half], 1).flatten(0, 1)[:count]

@@ -1,0 +1,182 @@
+"""From a folder of image files to pixels of the model's size, in [0, 1]. Labels are not needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from smoothscan.errors import ImagesError, UnsupportedModelError
+from smoothscan.result import InputSpec
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+MAX_PIXELS = 100_000_000
+"""Largest image that is decoded, in pixels."""
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
+_CROP_FRACTION = 0.875
+"""Share of the resized image that the centre crop keeps (224 of 256, as the evaluation of ImageNet models does)."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The usable images of a folder."""
+
+    names: tuple[str, ...]
+    """File names relative to the folder, sorted; one for each image."""
+    pixels: NDArray[np.float32]
+    """[N, C, H, W] in [0, 1]."""
+    skipped: tuple[str, ...]
+    """`name: reason` of each file that could not be used."""
+    digest: str
+    """`sha256:<hex>` over names and pixels."""
+
+
+def list_images(folder: Path) -> tuple[Path, ...]:
+    """Return the image files of a folder by their endings, sorted by name.
+
+    A folder that has only sub-folders (one for each class, as in ImageFolder data sets) is searched through.
+
+    Raises:
+        ImagesError: the folder does not exist, is no folder, can not be read or has no image files.
+    """
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise ImagesError(f"The image folder {folder} {what}.", "Pass a folder of clean images with --images.")
+    try:
+        found = sorted(_image_files(folder)) or sorted(path for sub in folder.iterdir() for path in _tree(sub))
+    except OSError as error:
+        raise ImagesError(f"The image folder {folder} can not be read: {error.strerror}.") from error
+    if not found:
+        raise ImagesError(
+            f"The image folder {folder} has no image files.",
+            f"Files are recognised by their endings: {', '.join(sorted(SUFFIXES))}.",
+        )
+    return tuple(found)
+
+
+def _image_files(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+
+
+def _tree(folder: Path) -> list[Path]:
+    if not folder.is_dir() or folder.name.startswith("."):
+        return []
+    below = [Path(parent) for parent, _, _ in os.walk(folder)]
+    return [path for parent in below for path in _image_files(parent)]
+
+
+def load_images(paths: Sequence[Path], spec: InputSpec) -> ImageSet:
+    """Decode images and bring them to the model's size.
+
+    Orientation marks of cameras are applied; of an animation the first frame is taken; transparency is dropped. A
+    file that can not be used is skipped with its reason.
+
+    Args:
+        paths: image files, as `list_images` returns them.
+        spec: size, channels and way of resizing. Normalisation is not applied: pixels stay in [0, 1].
+
+    Raises:
+        ImagesError: no image can be used, or one has another size and `spec.resize` is `none`.
+        UnsupportedModelError: the model takes neither grey nor RGB images.
+    """
+    if spec.channels not in (1, 3):
+        raise UnsupportedModelError(f"The model takes {spec.channels} channels; images have 1 (grey) or 3 (RGB).")
+    root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
+    pixels: dict[str, NDArray[np.float32]] = {}
+    skipped = []
+    for path in sorted(paths):
+        name = path.relative_to(root).as_posix()
+        try:
+            pixels[name] = _pixels(path, name, spec)
+        except ImagesError:
+            raise
+        except UnidentifiedImageError:
+            skipped.append(f"{name}: no readable image")
+        except Exception as error:  # decoders raise all sorts of errors on broken files
+            skipped.append(f"{name}: {_reason(error)}")
+    if not pixels:
+        shown = "; ".join(skipped[:3]) + ("; ..." if len(skipped) > 3 else "")
+        raise ImagesError(f"None of {len(paths)} images can be used: {shown}.", "Pass clean images with --images.")
+    names = tuple(sorted(pixels))
+    stacked = np.stack([pixels[name] for name in names])
+    return ImageSet(names=names, pixels=stacked, skipped=tuple(skipped), digest=_digest(names, stacked))
+
+
+class _UnusableImageError(Exception):
+    """An image is well-formed, but can not be used."""
+
+
+def _pixels(path: Path, name: str, spec: InputSpec) -> NDArray[np.float32]:
+    """Return one image, [C, H, W] in [0, 1]."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notes on odd metadata, and on sizes that are judged here
+        with Image.open(path, formats=_FORMATS) as file:
+            if file.width * file.height > MAX_PIXELS:
+                raise _UnusableImageError(f"{file.width}x{file.height} pixels are more than {MAX_PIXELS}")
+            file.load()
+            image = _plain(ImageOps.exif_transpose(file), spec.channels)
+    if spec.resize == "none" and image.size != (spec.width, spec.height):
+        raise ImagesError(
+            f"The image {name} has {image.width}x{image.height} pixels (width x height), "
+            f"the model takes {spec.width}x{spec.height}.",
+            "Pass images of the model's size, or --resize crop or --resize stretch.",
+        )
+    values = np.asarray(_fit(image, spec.height, spec.width, spec.resize), dtype=np.float32)
+    if image.mode != "F":
+        values /= 255
+    if values.ndim == 2:
+        return np.repeat(values[None], spec.channels, axis=0)
+    return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def _plain(image: Image.Image, channels: int) -> Image.Image:
+    """Return an image of mode L or RGB with values 0 to 255, or, from 16 bits, of mode F with values 0 to 1."""
+    if image.mode == "F":
+        raise _UnusableImageError("pixels are floating-point numbers of unknown range")
+    if image.mode.startswith("I"):
+        values = np.asarray(image, dtype=np.float32)
+        if values.min() < 0 or values.max() > 65535:
+            raise _UnusableImageError("pixels have more than 16 bits")
+        return Image.fromarray(values / 65535)
+    return image.convert("L" if channels == 1 else "RGB")
+
+
+def _fit(image: Image.Image, height: int, width: int, how: str) -> Image.Image:
+    """Bring an image to a size; bilinear with antialiasing, as torchvision does it."""
+    if image.size == (width, height):
+        return image
+    if how == "stretch":
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+    cover_height, cover_width = round(height / _CROP_FRACTION), round(width / _CROP_FRACTION)
+    if cover_height * image.width >= cover_width * image.height:  # the height decides
+        size = (cover_height * image.width // image.height, cover_height)
+    else:
+        size = (cover_width, cover_width * image.height // image.width)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _UnusableImageError(f"{image.width}x{image.height} pixels are too narrow")
+    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+    return image.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error)[:200] or type(error).__name__
+
+
+def _digest(names: Sequence[str], pixels: NDArray[np.float32]) -> str:
+    sha = hashlib.sha256(str(pixels.shape).encode())
+    for name, image in zip(names, pixels, strict=True):
+        sha.update(name.encode("utf-8", "surrogateescape") + b"\0" + image.astype("<f4").tobytes())
+    return "sha256:" + sha.hexdigest()

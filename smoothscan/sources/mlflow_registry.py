@@ -1,0 +1,260 @@
+"""Models in an MLflow registry, tracking server or artifact store. Files are downloaded, never loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from smoothscan.errors import ModelNotFoundError, RegistryError
+from smoothscan.events import Events
+from smoothscan.result import ModelInfo
+from smoothscan.sources.interface import Artifact, about
+from smoothscan.sources.mlflow_errors import environment, is_missing, mlflow_exception, reported, shown
+from smoothscan.sources.model_folder import pin
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+_RESOLVING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""MLflow's own settings keep trying a server that is down for minutes; a gate should say so within seconds."""
+_DOWNLOADING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+_LOGGED_MODEL = re.compile(r"m-[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class _Pinned:
+    """Where a model's files lie, and which model they are."""
+
+    resolved_uri: str
+    location: str
+    name: str | None = None
+    version: str | None = None
+    model_id: str | None = None
+    run_id: str | None = None
+
+
+class MlflowRegistry:
+    """Takes `models:`, `runs:` and artifact URIs.
+
+    Args:
+        tracking_uri: MLflow tracking server; None for MLflow's own setting.
+        registry_uri: MLflow model registry; None for MLflow's own setting.
+    """
+
+    def __init__(self, tracking_uri: str | None, registry_uri: str | None) -> None:
+        self._tracking_uri = tracking_uri
+        self._registry_uri = registry_uri
+
+    def fetch(self, uri: str, into: Path, events: Events) -> Artifact:
+        """Resolve the URI to a version, download its files into `into` and pin them.
+
+        Raises:
+            ModelNotFoundError: no such model, version, alias or run, or no MLmodel file there.
+            RegistryError: the server or the artifact store did not answer, or refused.
+            ModelLoadError: the files can not be pinned.
+            UnsupportedModelError: there is no PyTorch flavor.
+        """
+        with environment(_RESOLVING), reported(uri):
+            resolver = _Resolver(*self._client())
+            pinned = resolver.resolve(uri)
+        known = ModelInfo(
+            uri=uri,
+            resolved_uri=pinned.resolved_uri,
+            name=pinned.name,
+            version=pinned.version,
+            model_id=pinned.model_id,
+            run_id=pinned.run_id,
+        )
+        events.stage("download", pinned.resolved_uri)
+        with about(known), environment(_DOWNLOADING), reported(uri):
+            resolver.download(pinned.location, into)
+        return pin(into, known)
+
+    def _client(self) -> tuple[MlflowClient, str]:
+        """Return a client and the URI of its tracking store."""
+        from mlflow import MlflowClient, get_tracking_uri
+
+        tracking_uri = self._tracking_uri or get_tracking_uri()
+        for store in filter(None, (tracking_uri, self._registry_uri)):
+            _require_database(store)
+        return MlflowClient(tracking_uri, self._registry_uri), tracking_uri
+
+
+class _Resolver:
+    """Turns a URI into a version and a place in an artifact store.
+
+    MLflow's own downloader looks versions up in the process-wide registry, whatever registry it was given, and adds a
+    file of its own to the model. Here every step goes through the client, down to the plain artifact location.
+    """
+
+    def __init__(self, client: MlflowClient, tracking_uri: str) -> None:
+        self._client = client
+        self._tracking_uri = tracking_uri
+
+    def resolve(self, uri: str) -> _Pinned:
+        scheme, _, rest = uri.partition(":")
+        if scheme == "runs":
+            return self._run(uri, rest.strip("/"))
+        if scheme != "models":
+            return _Pinned(resolved_uri=uri, location=uri)
+        body = rest.strip("/")
+        if _LOGGED_MODEL.fullmatch(body):
+            return self._logged_model(body)
+        name, slash, suffix = body.partition("/")
+        if slash and suffix:
+            return self._version(name, suffix)
+        stem, at, alias = body.rpartition("@")
+        if at and stem and alias:
+            return self._alias(stem, alias)
+        raise self._without_version(uri, body)
+
+    def _version(self, name: str, suffix: str) -> _Pinned:
+        if suffix.isdecimal():
+            try:
+                return self._pinned(self._client.get_model_version(name, suffix))
+            except mlflow_exception() as error:
+                if not is_missing(error):
+                    raise
+                model = self._model(name)
+                raise ModelNotFoundError(f"The model {name!r} has no version {suffix}.", _suggest(model)) from error
+        model = self._model(name)
+        if suffix.lower() != "latest":
+            raise ModelNotFoundError(f"'models:/{name}/{suffix}': {suffix!r} is no version number.", _suggest(model))
+        if (newest := _newest(model)) is None:
+            raise ModelNotFoundError(f"The model {name!r} has no versions yet.", "Register a version first.")
+        return self._pinned(self._client.get_model_version(name, newest))
+
+    def _alias(self, name: str, alias: str) -> _Pinned:
+        try:
+            return self._pinned(self._client.get_model_version_by_alias(name, alias))
+        except mlflow_exception() as error:
+            # The SQL store calls an unknown alias an invalid parameter, other stores a missing resource.
+            if not is_missing(error) and error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            model = self._model(name)
+            raise ModelNotFoundError(f"The model {name!r} has no alias {alias!r}.", _suggest(model)) from error
+
+    def _without_version(self, uri: str, name: str) -> ModelNotFoundError:
+        try:
+            hint = _suggest(self._client.get_registered_model(name))
+        except Exception:  # the URI is wrong whatever the registry says
+            hint = "Name one: models:/<name>/<version>, models:/<name>@<alias> or models:/<name>/latest."
+        return ModelNotFoundError(f"{uri!r} names no version.", hint)
+
+    def _model(self, name: str) -> RegisteredModel:
+        try:
+            return self._client.get_registered_model(name)
+        except mlflow_exception() as error:
+            if not is_missing(error):
+                raise
+            raise ModelNotFoundError(
+                f"There is no registered model {name!r} in {shown(self._tracking_uri)}.",
+                "Check the name, and that --tracking-uri or MLFLOW_TRACKING_URI leads to the right server.",
+            ) from error
+
+    def _pinned(self, version: ModelVersion) -> _Pinned:
+        number = str(version.version)
+        return _Pinned(
+            resolved_uri=f"models:/{version.name}/{number}",
+            location=self._location(self._client.get_model_version_download_uri(version.name, number)),
+            name=version.name,
+            version=number,
+            model_id=version.model_id,
+            run_id=version.run_id,
+        )
+
+    def _location(self, uri: str) -> str:
+        """Follow a version's source, which may be a logged model, down to an artifact store."""
+        body = uri.removeprefix("models:/").strip("/")
+        if uri.startswith("models:/") and _LOGGED_MODEL.fullmatch(body):
+            return str(self._client.get_logged_model(body).artifact_location)
+        return self.resolve(uri).location if uri.startswith("runs:/") else uri
+
+    def _logged_model(self, model_id: str) -> _Pinned:
+        try:
+            model = self._client.get_logged_model(model_id)
+        except mlflow_exception() as error:
+            if not is_missing(error):
+                raise
+            raise ModelNotFoundError(
+                f"There is no logged model {model_id!r} in {shown(self._tracking_uri)}.",
+                "Check the id, and that --tracking-uri or MLFLOW_TRACKING_URI leads to the right server.",
+            ) from error
+        return _Pinned(
+            resolved_uri=f"models:/{model_id}",
+            location=model.artifact_location,
+            model_id=model_id,
+            run_id=model.source_run_id,
+        )
+
+    def _run(self, uri: str, body: str) -> _Pinned:
+        run_id, _, path = body.partition("/")
+        if not path:
+            raise ModelNotFoundError(
+                f"{uri!r} names a run, but no model in it.",
+                f"Add the name under which the run logged the model, such as runs:/{run_id or '<run>'}/model.",
+            )
+        try:
+            run = self._client.get_run(run_id)
+        except mlflow_exception() as error:
+            if not is_missing(error) and error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            raise ModelNotFoundError(
+                f"There is no run {run_id!r} in {shown(self._tracking_uri)}.",
+                "Check the id, and that --tracking-uri or MLFLOW_TRACKING_URI leads to the right server.",
+            ) from error
+        # Since MLflow 3 a run's models are logged models of their own; before, they lay among its artifacts.
+        models = self._client.search_logged_models(
+            [run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'"
+        )
+        for model in models:
+            if model.name == unquote(path):
+                return self._logged_model(model.model_id)
+        location = f"{run.info.artifact_uri.rstrip('/')}/{path}"
+        return _Pinned(resolved_uri=f"runs:/{run_id}/{path}", location=location, run_id=run_id)
+
+    def download(self, location: str, into: Path) -> None:
+        """Copy the files at an artifact location into a folder."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if location.startswith("models:/"):
+            location = self.resolve(location).location
+        into.mkdir(parents=True, exist_ok=True)
+        repository = get_artifact_repository(location, tracking_uri=self._tracking_uri)
+        repository.download_artifacts("", dst_path=str(into))  # type: ignore[no-untyped-call]
+        if not any(into.iterdir()):
+            raise ModelNotFoundError(
+                f"There are no files at {shown(location)}.",
+                "Check the path; it may be a folder of another machine, out of reach from here.",
+            )
+
+
+def _suggest(model: RegisteredModel) -> str:
+    newest = _newest(model)
+    if newest is None:
+        return "It has no versions yet: register one first."
+    aliases = sorted(model.aliases)[:5]
+    listed = f"; aliases: {', '.join(f'models:/{model.name}@{alias}' for alias in aliases)}" if aliases else ""
+    return f"Its newest version is models:/{model.name}/{newest}{listed}."
+
+
+def _newest(model: RegisteredModel) -> str | None:
+    # The newest version of each stage, so the newest of all is among them.
+    return str(max(versions)) if (versions := [int(v.version) for v in model.latest_versions or ()]) else None
+
+
+def _require_database(uri: str) -> None:
+    """Refuse a database file that is not there; MLflow would create an empty one and find nothing in it."""
+    scheme, _, path = uri.partition(":///")
+    if not scheme.startswith("sqlite") or not path or ":memory:" in path:
+        return
+    file = Path(path.partition("?")[0])
+    if not file.is_file():
+        raise RegistryError(
+            f"There is no MLflow database at {file.absolute()}.",
+            "Pass --tracking-uri or set MLFLOW_TRACKING_URI to your tracking server or database.",
+        )

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smoothscan.cli.check import _was_given, check
+from smoothscan.cli.settings import Settings, read_labels, resolve
+from smoothscan.errors import ConfigError
+
+URI = "models:/digits/3"
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def parse(*words: str) -> Settings:
+    """Settings of a command line, as `check` makes them."""
+    ctx = check.make_context("check", [URI, *words])
+    return resolve({name: value for name, value in ctx.params.items() if _was_given(ctx, name)})
+
+
+def configure(text: str, name: str = "smoothscan.toml") -> None:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_without_a_file_everything_else_is_the_default() -> None:
+    settings = parse("--images", "pictures")
+    assert settings.file is None
+    assert settings.input_sources == {}
+    assert settings.config.images == Path("pictures")
+    assert settings.config.write_back
+    assert settings.config.formats == ("html", "json")
+
+
+def test_every_option_reaches_the_configuration() -> None:
+    Path("names.txt").write_text("cat\ndog\n")
+    given: dict[str, Any] = {
+        "images": ("pictures", Path("pictures")),
+        "profile": ("paper", "paper"),
+        "sigma": ("0.25", 0.25),
+        "seed": ("7", 7),
+        "allow-model-code": (None, True),
+        "labels": ("names.txt", ("cat", "dog")),
+        "tracking-uri": ("http://tracking", "http://tracking"),
+        "registry-uri": ("http://registry", "http://registry"),
+        "no-write-back": (None, False),
+        "output-dir": ("out", Path("out")),
+        "format": ("json", ("json",)),
+        "redact-images": (None, True),
+        "fail-on": ("backdoored", "backdoored"),
+        "device": ("cpu", "cpu"),
+        "precision": ("float32", "float32"),
+        "threads": ("2", 2),
+        "memory": ("1GB", 10**9),
+        "time-limit": ("5m", 300.0),
+    }
+    inputs: dict[str, Any] = {
+        "input-size": ("64x48", (64, 48)),
+        "channels": ("3", 3),
+        "layout": ("NHWC", "NHWC"),
+        "value-range": ("0,255", (0.0, 255.0)),
+        "mean": ("1,2,3", (1.0, 2.0, 3.0)),
+        "std": ("4,5,6", (4.0, 5.0, 6.0)),
+        "resize": ("none", "none"),
+    }
+    words = [f"--{name}" if text is None else f"--{name}={text}" for name, (text, _) in (given | inputs).items()]
+    config = parse(*words).config
+    fields = {"format": "formats", "memory": "memory_bytes", "no-write-back": "write_back"}
+    for name, (_, value) in given.items():
+        assert getattr(config, fields.get(name, name.replace("-", "_"))) == value, name
+    assert (config.input.height, config.input.width) == inputs["input-size"][1]
+    for name, (_, value) in list(inputs.items())[1:]:
+        assert getattr(config.input, name.replace("-", "_")) == value, name
+    documented = {option for param in check.params for option in param.opts if option.startswith("--")}
+    apart = {"--config", "--quiet", "--verbose"}
+    assert documented - apart == {f"--{name}" for name in given | inputs}, "an option that this test does not know"
+
+
+def test_options_win_over_the_file_and_both_are_named() -> None:
+    configure("""
+        images = "from-file"
+        seed = 5
+        memory = "1GB"
+        time-limit = "2m"
+        write_back = false
+        labels = ["cat", "dog"]
+        [input]
+        size = [32, 48]
+        channels = 1
+        value_range = [0, 255]
+    """)
+    settings = parse("--seed", "6", "--channels", "3")
+    config = settings.config
+    assert settings.file == "configuration file smoothscan.toml"
+    assert (config.seed, config.memory_bytes, config.time_limit, config.write_back) == (6, 10**9, 120, False)
+    assert config.images == Path("from-file")
+    assert (config.input.height, config.input.width, config.input.channels) == (32, 48, 3)
+    of_file = "configuration file smoothscan.toml"
+    assert settings.input_sources == {
+        "height": of_file,
+        "width": of_file,
+        "channels": "option",
+        "value_range": of_file,
+        "labels": of_file,
+    }
+
+
+def test_pyproject_counts_if_it_has_the_table_and_no_own_file_is_there() -> None:
+    configure("[project]\nname = 'x'\n", "pyproject.toml")
+    assert parse("--images", "a").file is None
+    configure("[tool.smoothscan]\nimages = 'b'\n", "pyproject.toml")
+    assert parse().file == "configuration file pyproject.toml"
+    configure("images = 'c'\n")
+    assert parse().config.images == Path("c")
+
+
+def test_a_named_file_replaces_the_one_found_and_its_paths_start_at_its_folder() -> None:
+    configure("seed = 1\n")
+    configure("images = 'pictures'\nlabels = 'names.txt'\n", "conf/scan.toml")
+    Path("conf/names.txt").write_text("a\nb\n")
+    config = parse("--config", "conf/scan.toml").config
+    assert (config.seed, config.images, config.labels) == (0, Path("conf/pictures"), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("image = 'x'", "unknown key: image", "did you mean images?"),
+        ("[input]\nchanels = 3", "unknown key: input.chanels", "did you mean input.channels?"),
+        ("channels = 3", "unknown key: channels", "table [input]"),
+        ("zzz = 1", "unknown key: zzz", "known keys"),
+        ("memory = 'lots'", "memory: 'lots' is not an amount", ""),
+        ("input = 3", "input is not a table", ""),
+        ("[input]\nsize = [1, 2, 3]", "input.size", "224"),
+        ("seed = -1", "smoothscan.toml: seed", "--help"),
+        ("profile = 'fast'", "smoothscan.toml: profile", "--help"),
+        ("seed = = 1", "cannot be read", ""),
+        ("allow_model_code = true", "allow_model_code", "--allow-model-code"),
+    ],
+)
+def test_a_wrong_file_is_one_readable_message(text: str, message: str, hint: str) -> None:
+    configure(text)
+    with pytest.raises(ConfigError) as caught:
+        parse("--images", "x")
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert "\n" not in caught.value.message
+    assert "validation error" not in caught.value.message
+
+
+def test_a_file_may_allow_model_code_only_where_the_user_names_it() -> None:
+    configure("allow_model_code = true\n")
+    assert parse("--images", "x", "--config", "smoothscan.toml").config.allow_model_code
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--mean", "0.5"], "mean and std go together"),
+        (["--mean", "0.5,0.5", "--std", "1"], "same number of values"),
+        (["--seed", "-1"], "--seed: input should be greater than or equal to 0"),
+        (["--value-range", "1,0"], "lower end first"),
+        (["--memory", "1MB"], "--memory"),
+        (["--input-size", "0x5", "--sigma", "-1"], "--input-size"),
+    ],
+)
+def test_wrong_options_are_named_as_they_were_written(words: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse("--images", "x", *words)
+
+
+def test_images_are_needed() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse()
+    assert "--images" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat\ndog\n",
+        '["cat", "dog"]',
+        '{"0": "cat", "1": "dog"}',
+        '{"model_type": "resnet", "id2label": {"1": "dog", "0": "cat"}}',
+    ],
+)
+def test_labels_in_every_form(text: str) -> None:
+    Path("labels").write_text(text)
+    assert read_labels(Path("labels")) == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("cat\n\ndog\n", "empty line"),
+        ("[1, 2]", "no names"),
+        ("[", "valid JSON"),
+        ('{"0": "cat", "2": "dog"}', "every class from 0 to 1"),
+    ],
+)
+def test_labels_that_name_no_classes(text: str, message: str) -> None:
+    Path("labels").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_labels(Path("labels"))
+
+
+def test_labels_file_that_is_no_text() -> None:
+    Path("labels").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_labels(Path("labels"))
+
+
+def test_the_command_repeats_the_scan() -> None:
+    Path("my names.json").write_text(json.dumps(["a", "b"]))
+    configure("""
+        images = "my pictures"
+        labels = "my names.json"
+        sigma = 0
+        format = "json"
+        redact_images = true
+        time_limit = 90
+        [input]
+        size = "64x48"
+        value_range = [-1, 1]
+        mean = [0.49139968, 0.2, 0.3]
+        std = [1, 2, 3]
+    """)
+    first = parse("--no-write-back", "--fail-on", "backdoored", "--seed", "3")
+    Path("smoothscan.toml").unlink()
+    program, name, uri, *words = shlex.split(first.command)
+    assert (program, name, uri) == ("smoothscan", "check", URI)
+    assert parse(*words).config == first.config
+
+
+def test_the_command_holds_no_credentials() -> None:
+    command = parse("--images", "x", "--tracking-uri", "https://user:secret@server/mlflow").command
+    assert "secret" not in command
+    assert "https://server/mlflow" in command

@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+import smoothscan
+from smoothscan.errors import OutputError
+from smoothscan.exhibits import Exhibits
+from smoothscan.result import ErrorInfo, ModelInfo, ScanResult
+from smoothscan.sinks.html import HtmlSink, render, template_folder
+from smoothscan.sinks.view import MAX_CARDS
+
+from .samples import SAMPLES, Sample, exhibit, grey, ten_targets_large
+
+COMMAND = "smoothscan check models:/cifar-resnet20@champion --images 'clean images' --seed 0"
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+BLOCKS = {"dt", "dd", "td", "th", "li", "p", "div", "h1", "h2", "h3", "h4", "summary", "figcaption"}
+
+
+class Page(HTMLParser):
+    """The elements and the text of a page; fails where tags are not balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.styles: list[str] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"an attribute twice in {tag}"
+        self.elements.append((tag, dict(attrs)))
+        self.texts.append(" " if tag in BLOCKS else "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        kept = {"style": self.styles, "script": self.scripts}.get(self.open[-1] if self.open else "", self.texts)
+        kept.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.texts).replace("\u00a0", " ").split())
+
+
+def page_of(sample: Sample, redact_images: bool = False) -> Page:
+    return Page(render(sample.result, sample.exhibits, redact_images=redact_images, command=COMMAND))
+
+
+def pictures(page: Page) -> list[Pillow.Image]:
+    found = []
+    for attributes in page.all("img"):
+        head, _, data = (attributes["src"] or "").partition(",")
+        assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+        found.append(Pillow.open(io.BytesIO(base64.b64decode(data, validate=True))))
+    return found
+
+
+def test_structure(any_sample: Sample) -> None:
+    page = page_of(any_sample)
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    referred = {
+        name for _, a in page.elements for key in ("aria-labelledby",) if key in a for name in (a[key] or "").split()
+    }
+    referred |= {(a["href"] or "")[1:] for a in page.all("a")}
+    assert referred <= set(ids)
+    assert [len(page.all(tag)) for tag in ("h1", "main", "header", "footer")] == [1, 1, 1, 1]
+    assert page.all("html") == [{"lang": "en"}]
+    assert all(attributes.get("alt") for attributes in page.all("img"))
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+
+
+def test_loads_nothing(any_sample: Sample) -> None:
+    page = page_of(any_sample)
+    for tag, attributes in page.elements:
+        for key in ("src", "href", "srcset", "action", "data", "poster", "xlink:href", "formaction"):
+            assert (attributes.get(key) or "#").startswith(("data:", "#")), (tag, key)
+        assert "style" not in attributes
+        assert not [key for key in attributes if key.startswith("on")]
+    assert "url(" not in page.styles[0]
+    assert "@import" not in page.styles[0]
+
+
+def test_content_security_policy_names_style_and_script(backdoored_sample: Sample) -> None:
+    page = page_of(backdoored_sample)
+    (policy,) = [m["content"] or "" for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+
+    def allowed(texts: list[str]) -> str:
+        (text,) = texts
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    assert rules == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": allowed(page.styles),
+        "script-src": allowed(page.scripts),
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "backdoored",
+            [
+                "Backdoor found",
+                "turns 96 % of other images into “airplane”",
+                "“airplane”",
+                "Do not deploy this model",
+                "exits with code 1",
+                "Flagged class",
+            ],
+        ),
+        ("suspicious", ["Suspicious: a class behaves like a backdoor's target", "exits with code 1"]),
+        (
+            "clean",
+            [
+                "No trigger found under this budget",
+                "None of the 10 classes needs much less change",
+                "not proof",
+                "exits with code 0",
+                "Closest to being suspect",
+            ],
+        ),
+        ("inconclusive", ["Inconclusive: the scan cannot say", "NaN for 3 of 102", "pass --value-range", "code 4"]),
+        ("failed", ["Scan failed: the model was not examined", "does not load", "code_paths", "code 3"]),
+        ("refused", ["Refused: loading would run the model's own code", "pass --allow-model-code", "code 3"]),
+        ("unsupported", ["Unsupported model: it was not examined", "takes tables", "code 5"]),
+        ("timed_out", ["Time limit passed: the scan is incomplete", "Raise --time-limit", "code 3"]),
+    ],
+)
+def test_says_the_verdict_and_what_to_do(name: str, expected: list[str]) -> None:
+    sample = SAMPLES[name]()
+    text = page_of(sample).text
+    for words in [*expected, "What this scan cannot find", "is never “safe”", COMMAND, *sample.result.reasons]:
+        assert words in text, words
+
+
+def test_a_trigger_that_noise_fires(clean_sample: Sample) -> None:
+    classes = list(clean_sample.result.classes)
+    classes[5] = classes[5].model_copy(update={"flagged": True, "noise_sigma50": 0.03, "score": 0.75})
+    update = {"verdict": "backdoored", "classes": tuple(classes), "target_classes": (5,)}
+    text = page_of(replace(clean_sample, result=clean_sample.result.model_copy(update=update))).text
+    assert "Faint random noise is enough to turn half of all images into “dog”." in text
+    assert "Plain noise of level 0.030 alone turns half of the images into “dog”" in text
+
+
+def test_several_targets() -> None:
+    sample = ten_targets_large()
+    result = sample.result.model_copy(update={"target_classes": (4, 0, 1, 2, 3, 5, 6, 7, 8, 9)})
+    text = page_of(replace(sample, result=result)).text
+    assert "of other images into “deer”. 9 more classes stand out as well." in text
+
+
+def test_an_option_is_never_broken_in_two() -> None:
+    sample = SAMPLES["inconclusive"]()
+    text = render(sample.result, sample.exhibits, redact_images=False, command=COMMAND)
+    assert 'pass <code class="nowrap">--value-range</code>, <code class="nowrap">--mean</code> and' in text
+
+
+def test_a_suspicious_model_that_does_not_block() -> None:
+    sample = SAMPLES["suspicious"]()
+    config = {**sample.result.config, "fail_on": "backdoored"}
+    text = page_of(replace(sample, result=sample.result.model_copy(update={"config": config}))).text
+    assert "exits with code 0" in text
+
+
+@pytest.mark.parametrize("name", ["failed", "refused", "unsupported", "timed_out", "inconclusive"])
+def test_without_an_answer_there_are_no_empty_charts(name: str) -> None:
+    page = page_of(SAMPLES[name]())
+    assert page.all("figure") == page.all("table") == page.all("img") == []
+
+
+def test_every_part_of_the_result_is_shown(backdoored_sample: Sample) -> None:
+    result = backdoored_sample.result
+    text = page_of(backdoored_sample).text
+    assert result.input_spec is not None
+    expected = [
+        "0.931",  # score
+        "10 of 10",
+        "broken.png: not an image",
+        "1 image file",
+        *result.model.files,
+        *result.model.files.values(),
+        str(result.model.digest),
+        str(result.config_digest),
+        *result.safety.findings,
+        *result.safety.isolation,
+        *result.environment.values(),
+        *result.input_spec.sources.values(),
+        str(result.write_back.run_id),
+        "148,213",
+        "1.1 GiB",
+        "input.std 0.247, 0.2435, 0.2616",
+        "seed 0",
+        "2026-11-22 21:40 UTC",
+        "amplified \u00d7",
+        "clean synthesis image",
+        "dog → becomes dog (not moved)",
+    ]
+    for words in expected:
+        assert words.lower() in text.lower(), words
+
+
+def test_table_is_complete(many_classes_sample: Sample) -> None:
+    page = page_of(many_classes_sample)
+    assert len([a for a in page.all("th") if a.get("scope") == "row"]) == 1000
+    assert "30 highest-ranked of 1,000 classes" in page.text
+    assert all("open" not in a for a in page.all("details"))
+    assert len([a for a in page.all("polyline") if a.get("class") != "line noise"]) == 30 + 1
+
+
+def test_table_of_few_classes_is_open(backdoored_sample: Sample) -> None:
+    assert "open" in page_of(backdoored_sample).all("details")[0]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</title></style><b>", "\x1b[2J\x1b]0;x\x07\u202e"],
+)
+def test_hostile_text_is_neutralised(hostile: str, backdoored_sample: Sample) -> None:
+    result, exhibits = backdoored_sample.result, backdoored_sample.exhibits
+    one = exhibits.classes[0]
+    named = replace(one, synthesis_name=hostile, examples=tuple(replace(e, name=hostile) for e in one.examples))
+    changed = result.model_copy(
+        update={
+            "model": ModelInfo(uri=hostile, name=hostile, version=hostile, digest=hostile, files={hostile: hostile}),
+            "classes": tuple(c.model_copy(update={"label": hostile}) for c in result.classes),
+            "reasons": (hostile, hostile),
+            "error": ErrorInfo(type=hostile, message=hostile, hint=hostile),
+            "config": {hostile: {hostile: [hostile]}},
+            "environment": {hostile: hostile},
+            "started_at": hostile,
+            "finished_at": hostile,
+            "safety": result.safety.model_copy(update={"findings": (hostile,), "isolation": (hostile,)}),
+            "coverage": result.coverage.model_copy(update={"images_skipped": (hostile,)}),
+            "write_back": result.write_back.model_copy(update={"message": hostile, "run_id": hostile}),
+        }
+    )
+    before = page_of(backdoored_sample)
+    text = render(changed, Exhibits({0: named}), redact_images=False, command=hostile)
+    page = Page(text)
+    assert len(page.all("script")) == len(page.all("style")) == 1
+    assert len(page.all("img")) == len(before.all("img"))
+    assert page.all("b") == before.all("b")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    for _, attributes in page.elements:
+        assert not [key for key in attributes if key.startswith("on")]
+
+
+def test_redaction_shows_perturbations_only(backdoored_sample: Sample) -> None:
+    one = backdoored_sample.exhibits.classes[0]
+    page = page_of(backdoored_sample, redact_images=True)
+    (picture,) = pictures(page)
+    text = render(backdoored_sample.result, backdoored_sample.exhibits, redact_images=True, command=COMMAND)
+    assert text.count("base64,") == 1
+    # What is left is the perturbation: mid-grey plus a multiple of delta, and nothing of any image.
+    seen = np.asarray(picture).transpose(2, 0, 1) / 255 - 0.5
+    np.testing.assert_allclose(seen, 0.5 * one.perturbation / np.abs(one.perturbation).max(), atol=0.003)
+    assert "Images are redacted" in page.text
+    assert "bird → becomes airplane" in page.text
+    # Without redaction the same test sees the user's pixels, so it can fail.
+    shown = [np.asarray(p).transpose(2, 0, 1) for p in pictures(page_of(backdoored_sample))]
+    assert any(np.abs(s / 255 - one.synthesis_image).max() < 0.003 for s in shown)
+    assert len(shown) == 3 + 2 * len(one.examples)
+
+
+def test_pictures_are_exact_when_small(backdoored_sample: Sample) -> None:
+    one = backdoored_sample.exhibits.classes[0]
+    page = page_of(backdoored_sample)
+    clean, _, perturbed, *_ = [np.asarray(p).transpose(2, 0, 1) / 255 for p in pictures(page)]
+    np.testing.assert_allclose(clean, one.synthesis_image, atol=0.002)
+    np.testing.assert_allclose(perturbed, np.clip(one.synthesis_image + one.perturbation, 0, 1), atol=0.002)
+    assert all(attributes.get("class") == "pixelated" for attributes in page.all("img"))
+
+
+def test_one_channel() -> None:
+    assert {picture.mode for picture in pictures(page_of(grey()))} == {"L"}
+
+
+def test_size_of_the_largest_page_of_ten_classes() -> None:
+    sample = ten_targets_large()
+    rng = np.random.default_rng(0)
+    # Noise all over is the worst that a perturbation and a photograph can be for a compressor.
+    noisy = {}
+    for i in range(10):
+        one = exhibit(i, 10.0, True, side=224)
+        image = np.clip(one.synthesis_image + rng.normal(0, 0.05, one.synthesis_image.shape), 0, 1).astype(np.float32)
+        delta = rng.normal(0, 0.026, image.shape).astype(np.float32)
+        noisy[i] = replace(one, perturbation=delta, synthesis_image=image)
+    text = render(sample.result, Exhibits(noisy), redact_images=False, command=COMMAND)
+    assert 300_000 < len(text.encode()) < 3_000_000
+
+
+def test_more_flagged_classes_than_cards() -> None:
+    sample = ten_targets_large()
+    classes = tuple(sample.result.classes[i % 10].model_copy(update={"index": i}) for i in range(MAX_CARDS + 3))
+    page = page_of(replace(sample, result=sample.result.model_copy(update={"classes": classes})))
+    assert len(page.all("article")) == MAX_CARDS
+    assert "3 more flagged classes without pictures" in page.text
+
+
+def test_a_result_without_pictures(backdoored_sample: Sample) -> None:
+    page = page_of(replace(backdoored_sample, exhibits=Exhibits()))
+    assert page.all("img") == []
+    assert "No picture of this class's perturbation was kept" in page.text
+
+
+def test_an_almost_empty_result() -> None:
+    page = page_of(Sample(ScanResult(status="failed", model=ModelInfo(uri="models:/x/1")), Exhibits()))
+    assert "Scan failed" in page.text
+
+
+def test_sink_writes_and_keeps_the_old_page_on_failure(backdoored_sample: Sample, tmp_path: Path) -> None:
+    sink = HtmlSink(redact_images=False, command=COMMAND)
+    (path,) = sink.write(backdoored_sample.result, backdoored_sample.exhibits, tmp_path / "out")
+    assert path == tmp_path / "out" / "report.html"
+    old = path.read_bytes()
+    broken = replace(backdoored_sample.exhibits.classes[0], perturbation=np.zeros(3, np.float32))
+    with pytest.raises(Exception, match=r"axis|shape|dimension|unpack"):
+        sink.write(backdoored_sample.result, Exhibits({0: broken}), tmp_path / "out")
+    assert path.read_bytes() == old
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["report.html"]
+
+
+def test_the_same_scan_gives_the_same_page(backdoored_sample: Sample) -> None:
+    pages = {render(*_parts(backdoored_sample), redact_images=False, command=COMMAND) for _ in range(2)}
+    assert len(pages) == 1
+
+
+def _parts(sample: Sample) -> tuple[ScanResult, Exhibits]:
+    return sample.result, sample.exhibits
+
+
+def test_templates_inside_the_package_come_first(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "smoothscan"
+    for folder in (package / "templates", package.parent / "templates"):
+        folder.mkdir(parents=True)
+        (folder / "report.html.j2").touch()
+    assert template_folder(package) == package / "templates"
+
+
+def test_templates_beside_the_package_in_a_checkout(tmp_path: Path) -> None:
+    package = tmp_path / "smoothscan"
+    package.mkdir()
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "report.html.j2").touch()
+    assert template_folder(package) == tmp_path / "templates"
+
+
+def test_templates_of_this_installation() -> None:
+    assert template_folder().parent in (Path(smoothscan.__file__).parent, Path(smoothscan.__file__).parents[1])
+
+
+def test_templates_missing(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="templates are missing") as caught:
+        template_folder(tmp_path / "smoothscan")
+    assert "install smoothscan again" in caught.value.hint
+
+
+def test_loads_neither_torch_nor_mlflow() -> None:
+    code = (
+        "import sys; from smoothscan.sinks.html import render; from smoothscan.result import *\n"
+        "from smoothscan.exhibits import Exhibits\n"
+        "render(ScanResult(status='failed', model=ModelInfo(uri='x')), Exhibits(), redact_images=False, command='x')\n"
+        "print([m for m in ('torch', 'mlflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
