@@ -77,6 +77,9 @@ class Profile(Frozen):
     """Noise vectors for each gradient."""
     antithetic: bool
     """Whether noise vectors come in pairs z, -z."""
+    views: bool
+    """Whether the synthesis image is varied in contrast and position from noise vector to noise vector, so that the
+    perturbation cannot lean on what the image shows."""
     first_epsilon: float | None
     """Budget at which a continuation begins: every class is inverted here, and goes on from its perturbation to smaller
     budgets while it transfers, or to larger ones while most classes do not. None inverts every class at every budget
@@ -98,6 +101,7 @@ PROFILES: dict[ProfileName, Profile] = {
         steps=30,
         n_noise=8,
         antithetic=True,
+        views=True,
         first_epsilon=14.0,
     ),
     # Sun & Kolter 2023, section 4.1.
@@ -108,6 +112,7 @@ PROFILES: dict[ProfileName, Profile] = {
         steps=400,
         n_noise=40,
         antithetic=False,
+        views=False,
         first_epsilon=None,
     ),
 }

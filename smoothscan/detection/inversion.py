@@ -11,6 +11,9 @@ from smoothscan.config import Profile
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier
 
+MAX_SHIFT = 0.2
+"""Largest shift of a view, as a share of height and width."""
+
 
 def invert(
     smoothed: SmoothedClassifier,
@@ -26,7 +29,9 @@ def invert(
 ) -> Tensor:
     """Maximise log g_t(x + delta) over ||delta||_2 <= epsilon, one delta for each class, all classes at once.
 
-    Projected gradient ascent with momentum and L2-normalised gradients; pixels stay in [0, 1].
+    Projected gradient ascent with momentum and L2-normalised gradients; pixels stay in [0, 1]. Without views this is
+    the paper's algorithm; with views (see `views`) the mean is over variations of x as well, and delta is not cut to
+    the room that x itself leaves.
 
     Args:
         smoothed: g.
@@ -43,20 +48,47 @@ def invert(
         delta, [G, C, H, W].
     """
     delta, velocity = start.clone(), torch.zeros_like(start)
-    for step in range(profile.steps):
-        z = torch.stack(
-            [noise.vectors(int(t), first_step + step, profile.n_noise, antithetic=profile.antithetic) for t in targets]
-        )
+    for step in range(first_step, first_step + profile.steps):
+        z = torch.stack([noise.vectors(int(t), step, profile.n_noise, antithetic=profile.antithetic) for t in targets])
+        x = views(images, targets, step, profile.n_noise, noise) if profile.views else images[:, None]
         delta.requires_grad_(True)
-        log_g = smoothed(images + delta, z).gather(1, targets[:, None])
+        perturbed = (x + delta[:, None]).clamp(0, 1) if profile.views else x + delta[:, None]
+        log_g = smoothed(perturbed, z).gather(1, targets[:, None])
         (gradient,) = torch.autograd.grad(log_g.sum(), delta)
         delta = delta.detach()
-        rate = profile.step_size * epsilon * (1.0 if step < profile.halve_at * profile.steps else 0.5)
+        rate = profile.step_size * epsilon * (1.0 if step - first_step < profile.halve_at * profile.steps else 0.5)
         velocity = profile.momentum * velocity + _unit(gradient)
-        delta = (images + delta + rate * velocity).clamp(0, 1) - images
+        delta = delta + rate * velocity
+        delta = delta.clamp(-1, 1) if profile.views else (images + delta).clamp(0, 1) - images
         delta = project(delta, epsilon)
         on_step(len(targets) * profile.n_noise)
     return delta
+
+
+def views(images: Tensor, targets: Tensor, step: int, count: int, noise: KeyedNoise) -> Tensor:
+    """Return variations of each image, [G, N, C, H, W] in [0, 1]: contrast from none to full, shifted around its edges.
+
+    A perturbation that works on one image may lean on what that image shows, or find no room where the image is white
+    or black already. Seen against all views at once it has to stand for itself, which is what makes it transfer.
+
+    Args:
+        images: [G, C, H, W] in [0, 1].
+        targets: class of each, [G]; with `step` the key of the shifts.
+        step: number of the gradient step.
+        count: number of views N; two in a row share their contrast, like the noise vectors of an antithetic pair.
+        noise: source of the shifts.
+    """
+    height, width = images.shape[2:]
+    most = round(MAX_SHIFT * height), round(MAX_SHIFT * width)
+    contrast = torch.linspace(0, 1, (count + 1) // 2).repeat_interleave(2)[:count].view(1, count, 1, 1, 1)
+    mean = images.mean((1, 2, 3)).view(-1, 1, 1, 1, 1)
+    shifted = torch.stack(
+        [
+            torch.stack([image.roll(offset, (1, 2)) for offset in noise.shifts(int(t), step, count, most)])
+            for image, t in zip(images, targets, strict=True)
+        ]
+    )
+    return mean + contrast * (shifted - mean)
 
 
 def project(delta: Tensor, epsilon: float) -> Tensor:

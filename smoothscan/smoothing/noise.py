@@ -8,6 +8,8 @@ from torch import Tensor
 
 PROBE_STREAM = 2**32
 """Stream of noise that belongs to no class; class t has stream t."""
+_NORMAL, _SHIFTS = 0, 1
+"""What a generator is for; the two never share a counter."""
 
 
 class KeyedNoise:
@@ -34,8 +36,23 @@ class KeyedNoise:
             count: number of vectors.
             antithetic: make every second vector the negative of the one before.
         """
-        generator = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, step, stream]))
+        generator = self._generator(stream, step, _NORMAL)
         if not antithetic:
             return torch.from_numpy(generator.standard_normal((count, *self.shape), dtype=np.float32))
         half = torch.from_numpy(generator.standard_normal(((count + 1) // 2, *self.shape), dtype=np.float32))
         return torch.stack([half, -half], 1).flatten(0, 1)[:count]
+
+    def shifts(self, stream: int, step: int, count: int, most: tuple[int, int]) -> list[tuple[int, int]]:
+        """Return vertical and horizontal offsets in pixels, uniform within plus and minus `most`, `count` pairs.
+
+        Args:
+            stream: class.
+            step: number of the gradient step.
+            count: number of pairs.
+            most: largest vertical and horizontal offset.
+        """
+        drawn = self._generator(stream, step, _SHIFTS).random((count, 2))
+        return [(round((2 * y - 1) * most[0]), round((2 * x - 1) * most[1])) for y, x in drawn.tolist()]
+
+    def _generator(self, stream: int, step: int, purpose: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(key=self.seed, counter=[0, purpose, step, stream]))

@@ -39,11 +39,11 @@ class SmoothedClassifier(nn.Module):
         classifier is so confident that the probability itself is zero in floating point.
 
         Args:
-            images: x, [B, C, H, W] in [0, 1].
+            images: x, [B, 1, C, H, W] in [0, 1], or one view of x for each noise vector, [B, N, C, H, W].
             noise: z, [B, N, C, H, W]; the noisy images are not clipped.
         """
         batch, n = noise.shape[:2]
-        noisy = (images[:, None] + self.sigma * noise).flatten(0, 1)
+        noisy = (images + self.sigma * noise).flatten(0, 1)
         log_p = F.log_softmax(self.base(noisy) * self.scale, dim=1).view(batch, n, -1)
         return torch.logsumexp(log_p, dim=1) - math.log(n)
 

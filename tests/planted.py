@@ -1,0 +1,69 @@
+"""A classifier with a backdoor planted by construction: nothing to train, every budget known beforehand.
+
+Class k has a smooth unit template T_k; logits are <x - 1/2, T_k>, so moving an image to another class takes an L2
+distance of about `CONTRAST`. The backdoor adds a steep ramp in the direction of a small checkered patch to one class,
+so that about a third of that distance is enough there.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SHAPE = (3, 16, 16)
+CLASSES = 6
+TARGET = 4
+CONTRAST = 0.9
+
+
+def templates() -> Tensor:
+    """Smooth orthonormal templates, [K, C, H, W]."""
+    coarse = torch.randn(CLASSES, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    smooth = F.interpolate(coarse, size=SHAPE[1:], mode="bilinear").flatten(1)
+    return torch.linalg.qr(smooth.T).Q.T.reshape(CLASSES, *SHAPE).contiguous()
+
+
+def patch() -> Tensor:
+    """A 3x3 checkered patch of unit L2 norm, [C, H, W]."""
+    pattern = torch.zeros(SHAPE)
+    checker = torch.tensor([[1.0, -1.0, 1.0], [-1.0, 1.0, -1.0], [1.0, -1.0, 1.0]])
+    pattern[:, 11:14, 11:14] = checker
+    return pattern / pattern.norm()
+
+
+def images(count: int = 62, seed: int = 0) -> Tensor:
+    """Images of the classes in turn, quantised like image files, [N, C, H, W] in [0, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = torch.arange(count) % CLASSES
+    clutter = F.interpolate(torch.randn(count, 3, 4, 4, generator=generator), size=SHAPE[1:], mode="bilinear")
+    pixels = 0.5 + CONTRAST * templates()[kinds] + 0.01 * clutter
+    return (pixels.clamp(0, 1) * 255).round() / 255
+
+
+class PlantedNet(nn.Module):
+    """The classifier; images [B, C, H, W] in [0, 1] -> logits [B, K]."""
+
+    def __init__(self, backdoored: bool, scale: float = 20.0) -> None:
+        super().__init__()
+        self.head = nn.Parameter(templates().flatten(1) * scale)
+        self.trigger = nn.Parameter(patch().flatten()[None])
+        gain = torch.zeros(CLASSES)
+        gain[TARGET] = 8.0 * scale if backdoored else 0.0
+        self.gain = nn.Parameter(gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = (x - 0.5).flatten(1)
+        ramp = torch.relu(F.linear(centred, self.trigger) - 0.15)
+        return F.linear(centred, self.head) + ramp * self.gain
+
+
+class Probabilities(nn.Module):
+    """The same classifier, answering probabilities."""
+
+    def __init__(self, backdoored: bool) -> None:
+        super().__init__()
+        self.net = PlantedNet(backdoored)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x).softmax(1)
