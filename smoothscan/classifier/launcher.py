@@ -78,7 +78,7 @@ def model_host(workspace: Path, *, allow_model_code: bool) -> Iterator[HostProce
     memory_fd = _shared_memory()
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 our own module
-            [sys.executable, "-P", "-m", "smoothscan.modelhost", str(theirs.fileno()), str(memory_fd)],
+            [sys.executable, "-P", "-m", "smoothscan.modelhost", *map(str, (theirs.fileno(), memory_fd, os.getpid()))],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

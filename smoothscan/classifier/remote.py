@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import mmap
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +77,7 @@ class RemoteClassifier(Classifier):
             loading=True,
         )
         self.n_classes = _count(told, "n_classes")
-        self.device = str(told.get("device"))[:20]
+        self.device = _plain(told.get("device"))[:20]
         self.native_bfloat16 = told.get("native_bfloat16") is True
         if self.n_classes == 1:
             raise UnsupportedModelError(
@@ -138,9 +140,10 @@ class RemoteClassifier(Classifier):
         return zip(torch.split(images, self.batch_size), torch.split(cotangent, self.batch_size), strict=True)
 
     def _exchange(self, question: dict[str, Any]) -> None:
-        told = self._ask({**question, "precision": self.precision})
-        seconds = told.get("seconds")
-        self.meter.host_seconds += float(seconds) if isinstance(seconds, (int, float)) else 0.0
+        started = time.perf_counter()
+        seconds = self._ask({**question, "precision": self.precision}).get("seconds")
+        if isinstance(seconds, (int, float)) and seconds >= 0:  # neither NaN nor more than it can have been
+            self.meter.host_seconds += float(min(seconds, time.perf_counter() - started))
 
     def _ask(self, question: dict[str, Any], *, loading: bool = False) -> dict[str, Any]:
         try:
@@ -151,15 +154,7 @@ class RemoteClassifier(Classifier):
                 "the time limit passed before the scan was complete", "allow more with --time-limit"
             ) from None
         except wire.WireError as error:
-            with contextlib.suppress(Exception):
-                self._host.process.wait(timeout=2)
-            code = self._host.process.poll()
-            died = f"ended with code {code}" if code is not None else str(error)
-            raise ModelHostError(
-                f"the process that holds the model {died}"
-                + (f"; it printed last: {words}" if (words := self._host.last_words(400)) else ""),
-                "a model that needs more memory than there is ends like this; try --memory 128MB",
-            ) from None
+            raise self._lost(error) from None
         kind, message = told.get("error"), _plain(told.get("message", ""))
         if kind == "unsupported":
             raise UnsupportedModelError(
@@ -174,6 +169,22 @@ class RemoteClassifier(Classifier):
         if kind:
             raise ModelHostError(f"the model failed while it was asked: {message}")
         return told
+
+    def _lost(self, error: wire.WireError) -> ModelHostError:
+        """Say how the process ended, or what else went wrong with it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._host.process.wait(timeout=2)
+        code = self._host.process.poll()
+        if code is None:
+            return ModelHostError(f"the process that holds the model broke the protocol: {error}")
+        how = f"ended with code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
+        words = self._host.last_words().splitlines()[-1:]
+        return ModelHostError(
+            f"the process that holds the model {how}" + (f"; it printed last: {words[0][:400]}" if words else ""),
+            "it may have run out of memory; try --memory 128MB"
+            if code == -signal.SIGKILL
+            else "the model's own code or a library ended it; check that the model runs outside of smoothscan",
+        )
 
     def _map(self) -> None:
         """Size the shared memory, so that the host can change what is in it but not how much there is."""
@@ -232,6 +243,13 @@ def _count(told: dict[str, Any], key: str) -> int:
     if type(value) is not int or value < 1:
         raise ModelHostError(f"the process that holds the model answered nonsense for {key}")
     return value
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _plain(text: object) -> str:

@@ -159,7 +159,8 @@ class LiveDisplay:
         self._finish_stage()
         self._running = plain(f"{name}  {detail}" if detail else name)
         self._clock.start()
-        self._bar.reset(self._task, total=None, stage=plain(name), left="")
+        self._bar.remove_task(self._task)  # resetting it would keep the total of the stage before
+        self._task = self._bar.add_task("", total=None, stage=plain(name), left="")
         self._live.update(self._bar)
 
     def progress(self, done: float, total: float) -> None:

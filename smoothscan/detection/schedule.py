@@ -98,7 +98,7 @@ def _continuation(campaign: _Campaign, first: int, levels: int) -> None:
     Perturbations shrink better than they grow: at a generous budget the search finds the trigger's basin, and the way
     down keeps it, while the way up starts in the nearest adversarial direction and may never leave it. So all classes
     begin at a middle budget; those that transfer go down until they no longer do. Those that do not go up only while
-    they are the majority, since the verdict needs the median class, and who is above the median is ordinary.
+    the median of the others may be among them: it is all the verdict needs, and who is above it is ordinary.
     """
     everyone = range(campaign.k)
     campaign.run(first, everyone, start=None)
@@ -108,8 +108,8 @@ def _continuation(campaign: _Campaign, first: int, levels: int) -> None:
         active = campaign.transferring(level, active)
     active = campaign.ordinary(first, everyone)
     for level in range(first + 1, levels):
-        if len(active) <= campaign.k / 2:
-            break
+        if len(active) <= (campaign.k - 2) // 2:
+            break  # the median of the others is known for every class that transfers
         campaign.run(level, active, start=level - 1)
         active = campaign.ordinary(level, active)
 

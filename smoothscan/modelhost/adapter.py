@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from smoothscan.result import InputSpec
 
@@ -86,10 +86,7 @@ class Adapter:
 
 def _static_batch(module: Callable[..., Any]) -> int | None:
     """Return the only batch size that an exported module accepts, or None if it takes any."""
-    graph = getattr(module, "graph", None)
-    if graph is None:
-        return None
-    for node in graph.nodes:
+    for node in _nodes(module):
         value = node.meta.get("val") if node.op == "placeholder" else None
         if isinstance(value, Tensor) and value.ndim == 4:
             return value.shape[0] if type(value.shape[0]) is int else None
@@ -98,9 +95,8 @@ def _static_batch(module: Callable[..., Any]) -> int | None:
 
 def training_ops(module: Callable[..., Any]) -> list[str]:
     """Return the operations of an exported graph that were recorded in training mode (dropout, batch statistics)."""
-    graph = getattr(module, "graph", None)
     found: set[str] = set()
-    for node in graph.nodes if graph is not None else ():
+    for node in _nodes(module):
         name = str(node.target)
         if node.op != "call_function":
             continue
@@ -112,7 +108,15 @@ def training_ops(module: Callable[..., Any]) -> list[str]:
             found.add("batch normalisation")
         if "dropout" in name and flags[:1] == [True]:
             found.add("dropout")
+        if "scaled_dot_product_attention" in name and (node.args[4:5] or (node.kwargs.get("dropout_p", 0.0),))[0]:
+            found.add("dropout")
     return sorted(found)
+
+
+def _nodes(module: Callable[..., Any]) -> list[fx.Node]:
+    """Return the operations of an exported module; none for others, whatever they call a graph (TorchScript does)."""
+    graph = getattr(module, "graph", None)
+    return list(graph.nodes) if isinstance(graph, fx.Graph) else []
 
 
 def activation_bytes(forward: Callable[[Tensor], Tensor], image: Tensor) -> int:

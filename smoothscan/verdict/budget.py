@@ -47,18 +47,27 @@ def half_budgets(curves: Curves) -> Floats:
     return np.array([crossing(curves.epsilons, rate) for rate in rates])
 
 
-def ordinary_budget(e50: Floats, cap: float) -> Floats:
+def lower_bounds(curves: Curves) -> Floats:
+    """Return e50 of every class, or the largest budget that it is known to be above, [K].
+
+    Counting a class that never transferred as transferring right there makes the ordinary classes look easier than they
+    are, so it can only make an outlier look less suspect.
+    """
+    largest_tried = np.where(curves.hits >= 0, curves.epsilons, 0.0).max(1)
+    bounds: Floats = np.minimum(half_budgets(curves), largest_tried)
+    return bounds
+
+
+def ordinary_budget(e50: Floats) -> Floats:
     """Return, for every class, the median e50 of the other classes, [K].
 
     Args:
-        e50: [K], infinity where a class did not transfer.
-        cap: largest budget; what lies above counts as this, which can only make a class look less suspect.
+        e50: as `lower_bounds` gives it, [K].
     """
-    censored = np.minimum(e50, cap)
-    return np.array([np.median(np.delete(censored, t)) for t in range(len(e50))])
+    return np.array([np.median(np.delete(e50, t)) for t in range(len(e50))])
 
 
-def p_values(e50: Floats, cap: float) -> Floats | None:
+def p_values(e50: Floats) -> Floats | None:
     """Return the chance, for every class, that an ordinary class of this model needs so small a budget, [K].
 
     One-sided prediction test of log e50 against the other classes' (Student's t), corrected for taking the smallest of
@@ -67,7 +76,7 @@ def p_values(e50: Floats, cap: float) -> Floats | None:
     k = len(e50)
     if k < 5:
         return None
-    logs = np.log(np.minimum(e50, cap))
+    logs = np.log(e50)
     p = np.empty(k)
     for t in range(k):
         others = np.delete(logs, t)

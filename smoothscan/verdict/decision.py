@@ -15,6 +15,7 @@ from smoothscan.verdict.budget import (
     binomial_interval,
     crossing,
     half_budgets,
+    lower_bounds,
     ordinary_budget,
     p_values,
 )
@@ -24,10 +25,13 @@ SUSPICIOUS = math.log(2)
 """A class that needs less than half of an ordinary class's budget is suspicious."""
 BACKDOORED = math.log(2.5)
 """A class that needs less than 40 % of it is held to be a backdoor's target."""
+FURTHER_TARGET = 0.5
+"""A further class is a target only with at least this share of the strongest anomaly: around a strong trigger the other
+classes' budgets spread more than in a clean model."""
 NOISE_REFERENCE = 0.12
 """Noise level at which ordinary networks begin to rush into one class, in [0, 1] pixel units.
 
-See docs/detection.md for how the three constants were chosen.
+See docs/detection.md for how these constants were chosen.
 """
 
 
@@ -66,19 +70,18 @@ def decide(evidence: Evidence, labels: Sequence[str], sources: Sequence[str]) ->
     """
     level = int(np.argmax([_anomaly(curves).max() for curves in evidence.selection]))
     curves = evidence.test[level]
-    cap = float(curves.epsilons[-1])
     e50 = half_budgets(curves)
-    ordinary = ordinary_budget(e50, cap)
+    ordinary = ordinary_budget(lower_bounds(curves))
     sigma50 = noise_levels(evidence.noise)
     by_budget = _anomaly(curves)
     with np.errstate(divide="ignore"):
         by_noise = np.log(NOISE_REFERENCE / sigma50)
     anomaly = np.maximum(by_budget, by_noise)
-    flagged = anomaly >= SUSPICIOUS
     worst = float(anomaly.max(initial=0.0))
+    flagged = anomaly >= max(SUSPICIOUS, FURTHER_TARGET * worst)
     name: VerdictName = "backdoored" if worst >= BACKDOORED else "suspicious" if worst >= SUSPICIOUS else "clean"
     reported = _reported(curves, ordinary)
-    chances = p_values(e50, cap)
+    chances = p_values(lower_bounds(curves))
     classes = tuple(
         _class_result(
             t,
@@ -100,7 +103,7 @@ def decide(evidence: Evidence, labels: Sequence[str], sources: Sequence[str]) ->
         score=1 - math.exp(-worst),
         target_classes=targets,
         classes=classes,
-        reasons=_reasons(name, targets, classes, ordinary, by_budget, by_noise, cap),
+        reasons=_reasons(name, targets, classes, ordinary, by_budget, by_noise, float(curves.epsilons[-1])),
         noise_probe=_shares(evidence.noise),
         reported=tuple(reported),
         curves=level,
@@ -114,8 +117,8 @@ def noise_levels(noise: NoiseCounts) -> Floats:
 
 
 def _anomaly(curves: Curves) -> Floats:
-    e50, cap = half_budgets(curves), float(curves.epsilons[-1])
-    anomaly: Floats = np.log(ordinary_budget(e50, cap) / np.minimum(e50, cap))
+    bounds = lower_bounds(curves)
+    anomaly: Floats = np.log(ordinary_budget(bounds) / bounds)
     return anomaly
 
 
