@@ -146,7 +146,7 @@ class InputSpec(Record):
     outputs: Literal["logits", "probabilities", "log_probabilities"] | None = None
     """What the model answers; None if it was not asked."""
     sources: dict[str, str] = Field(default_factory=dict)
-    """Where each part comes from: `option`, `configuration file ...`, `signature`, `inferred from the input example ...`."""
+    """Where each part comes from: `option`, `configuration file`, `signature`, `inferred from the input example`."""
 
 
 class SafetyReport(Record):

@@ -26,14 +26,14 @@ def exhibit(
         classifier: the base classifier.
         subjects: the images.
         search: the search at the reported noise level.
-        verdict: tells which classes are flagged and at which budget each is reported.
+        verdict: tells which classes are flagged and at which budget transfer is reported.
         names: file names of the images, [N].
     """
     highest = max(verdict.classes, key=lambda found: found.score).index
     shown = {*verdict.target_classes, highest}
     exhibits = {}
     for t in range(classifier.n_classes):
-        delta = search.perturbations[t, verdict.reported[t]]
+        delta = search.perturbations[t, verdict.reported]
         source = subjects.source(t)
         exhibits[t] = ClassExhibit(
             index=t,

@@ -51,8 +51,8 @@ class Verdict:
     """The verdict in words, most important first."""
     noise_probe: NoiseProbe
     """The noise probe in shares."""
-    reported: tuple[int, ...]
-    """Position on the budgets that each class's `transfer_rate` stands for."""
+    reported: int
+    """Position on the budgets that `transfer_rate` stands for, the same for all classes."""
     curves: int
     """Position of the noise level that is reported."""
 
@@ -80,14 +80,14 @@ def decide(evidence: Evidence, labels: Sequence[str], sources: Sequence[str]) ->
     worst = float(anomaly.max(initial=0.0))
     flagged = anomaly >= max(SUSPICIOUS, FURTHER_TARGET * worst)
     name: VerdictName = "backdoored" if worst >= BACKDOORED else "suspicious" if worst >= SUSPICIOUS else "clean"
-    reported = _reported(curves, ordinary)
+    reported = _reported(curves, float(np.median(ordinary)))
     chances = p_values(lower_bounds(curves))
     classes = tuple(
         _class_result(
             t,
             labels[t],
             curves,
-            reported[t],
+            reported,
             score=1 - math.exp(-max(float(anomaly[t]), 0.0)),
             p_value=None if chances is None else float(chances[t]),
             flagged=bool(flagged[t]),
@@ -105,7 +105,7 @@ def decide(evidence: Evidence, labels: Sequence[str], sources: Sequence[str]) ->
         classes=classes,
         reasons=_reasons(name, targets, classes, ordinary, by_budget, by_noise, float(curves.epsilons[-1])),
         noise_probe=_shares(evidence.noise),
-        reported=tuple(reported),
+        reported=reported,
         curves=level,
     )
 
@@ -122,14 +122,15 @@ def _anomaly(curves: Curves) -> Floats:
     return anomaly
 
 
-def _reported(curves: Curves, ordinary: Floats) -> list[int]:
-    """Return the budget each class is reported at: half of the ordinary budget, or where its search ended before."""
-    positions = []
-    for t, budget in enumerate(ordinary):
-        tried = np.flatnonzero(curves.hits[t] >= 0)
-        below = tried[curves.epsilons[tried] <= budget / 2 * 1.001]
-        positions.append(int(below[-1] if len(below) else tried[0]))
-    return positions
+def _reported(curves: Curves, ordinary: float) -> int:
+    """Return the position of the budget that transfer rates are reported at.
+
+    It is one that every class was tried at, since only there can they be compared: the largest up to half of the
+    ordinary budget, where a target stands out most, else the smallest.
+    """
+    common = np.flatnonzero((curves.hits >= 0).all(0))
+    small = common[curves.epsilons[common] <= ordinary / 2 * 1.001]
+    return int(small[-1] if len(small) else common[0])
 
 
 def _class_result(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from smoothscan.verdict.budget import binomial_interval, crossing, half_budgets, ordinary_budget, p_values
+from smoothscan.verdict.budget import binomial_interval, crossing, half_budgets, lower_bounds, ordinary_budget, p_values
 from smoothscan.verdict.evidence import Curves
 
 
@@ -43,24 +43,30 @@ def test_half_budgets_count_shares_of_the_images_outside_each_class():
     assert half_budgets(curves) == pytest.approx([1.0, 2 ** (0.25 / 0.65)])
 
 
-def test_the_ordinary_budget_leaves_the_class_itself_out_and_counts_the_censored_as_the_largest():
-    assert ordinary_budget(np.array([1.0, 2.0, 4.0, math.inf]), cap=8.0) == pytest.approx([4.0, 4.0, 2.0, 2.0])
+def test_a_class_that_never_transferred_counts_as_transferring_at_its_largest_budget():
+    hits = np.array([[1, 9, -1], [1, 2, -1], [-1, 2, 3]])
+    curves = Curves(0.1, np.array([1.0, 2.0, 4.0]), hits, np.array([10, 10, 10]))
+    assert lower_bounds(curves) == pytest.approx([2**0.5, 2.0, 4.0])
+
+
+def test_the_ordinary_budget_leaves_the_class_itself_out():
+    assert ordinary_budget(np.array([1.0, 2.0, 4.0, 8.0])) == pytest.approx([4.0, 4.0, 2.0, 2.0])
 
 
 def test_a_class_far_below_the_others_is_improbable_and_the_others_are_not():
-    p = p_values(np.array([0.8, 2.4, 2.6, 2.2, 2.5, 2.7]), cap=2.8)
+    p = p_values(np.array([0.8, 2.4, 2.6, 2.2, 2.5, 2.7]))
     assert p is not None
     assert p[0] < 0.01
     assert (p[1:] > 0.5).all()
 
 
 def test_with_few_classes_there_is_no_chance_to_compute():
-    assert p_values(np.array([1.0, 2.0, 2.0, 2.0]), cap=3.0) is None
+    assert p_values(np.array([1.0, 2.0, 2.0, 2.0])) is None
 
 
 def test_under_the_null_small_p_values_are_as_rare_as_they_say():
     rng = np.random.default_rng(0)
-    smallest = [p_values(np.exp(rng.normal(0, 0.3, 10)), cap=1e9).min() for _ in range(1000)]
+    smallest = [p_values(np.exp(rng.normal(0, 0.3, 10))).min() for _ in range(1000)]
     assert np.mean(np.array(smallest) < 0.05) < 0.08
 
 

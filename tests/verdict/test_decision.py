@@ -52,6 +52,12 @@ def test_two_targets_are_both_named_the_more_suspect_first():
     assert judge([2.0, 0.6, 2.0, 0.5, 2.0, 2.0]).target_classes == (3, 1)
 
 
+def test_beside_a_strong_target_a_weak_one_is_not_named():
+    verdict = judge([2.0, 0.9, 2.0, 0.2, 2.0, 2.0])
+    assert verdict.target_classes == (3,)
+    assert not verdict.classes[1].flagged
+
+
 def test_a_model_that_nothing_moves_is_clean_with_score_zero():
     verdict = judge([50.0] * 6)
     assert (verdict.name, verdict.score) == ("clean", 0.0)
@@ -76,12 +82,11 @@ def test_the_transfer_rate_is_reported_at_half_of_the_ordinary_budget():
     assert verdict.classes[5].transfer_rate > 0.9 > 0.2 > verdict.classes[0].transfer_rate
 
 
-def test_a_class_whose_search_ended_is_reported_where_it_ended():
-    searched = curves([2.0, 2.0, 2.0, 2.0, 2.0])
-    searched.hits[3, BUDGETS > 0.6] = -1
-    searched.hits[3, BUDGETS <= 0.6] = N
+def test_it_is_reported_at_a_budget_that_every_class_was_tried_at():
+    searched = curves([2.0, 2.0, 2.0, 0.5, 2.0])
+    searched.hits[:3, BUDGETS < 1.9] = -1
     verdict = decide(Evidence((searched,), (searched,), quiet(5)), list("abcde"), ["x"] * 5)
-    assert verdict.classes[3].epsilon == pytest.approx(0.5)
+    assert [c.epsilon for c in verdict.classes] == pytest.approx([2.0] * 5)
 
 
 def test_the_noise_level_is_chosen_on_the_selection_images_and_reported_on_the_test_images():

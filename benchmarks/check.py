@@ -1,0 +1,192 @@
+"""Time and memory of `smoothscan check`, seen from outside: `python benchmarks/check.py`.
+
+Registers two ResNet-20 of the zoo (one backdoored, one clean) in a temporary sqlite registry and runs the real command
+on 102 real images, several times each. Writes `benchmarks/results/check.json` and the table in `docs/performance.md`.
+Memory is the resident set of the process and all its descendants, sampled while it runs; shared pages count twice.
+
+Needs the zoo and the images: SMOOTHSCAN_SHARED, or ../shared beside the checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "check.json"
+PAGE = ROOT / "docs" / "performance.md"
+MODELS = ("d01", "d02")
+IMAGES = 102
+
+
+def main() -> None:
+    """Measure, write the results, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=3, help="scans of each model")
+    parser.add_argument("--shared", type=Path, default=os.environ.get("SMOOTHSCAN_SHARED", ROOT.parent / "shared"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        images = write_images(Path(options.shared), folder / "images")
+        uri = register(Path(options.shared), folder)
+        scans = [measure(model, uri, images, folder / "out") for model in MODELS for _ in range(options.repeat)]
+    report = {"machine": machine(), "images": IMAGES, "scans": scans, "start": start_up()}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+    PAGE.write_text(page(report))
+    sys.stdout.write(PAGE.read_text())
+
+
+def write_images(shared: Path, folder: Path) -> Path:
+    """Write a random choice of test images as PNG files."""
+    import numpy as np
+    import pyarrow.parquet as parquet
+    from PIL import Image
+
+    folder.mkdir()
+    table = parquet.read_table(shared / "data" / "cifar10-test.parquet")
+    for i in np.random.default_rng(20).permutation(table.num_rows)[:IMAGES]:
+        cell = table["image"][int(i)].as_py()
+        Image.open(io.BytesIO(cell["bytes"] if isinstance(cell, dict) else cell)).save(folder / f"{i:05d}.png")
+    return folder
+
+
+def register(shared: Path, folder: Path) -> str:
+    """Register the models as pt2 in a sqlite registry, and return its URI."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    import mlflow
+    import numpy as np
+    from safetensors.torch import load_file
+
+    sys.path.insert(0, str(shared / "zoo"))
+    archs = importlib.import_module("archs")
+    manifest = {entry["name"]: entry for entry in json.loads((shared / "zoo" / "manifest.json").read_text())}
+    uri = f"sqlite:///{folder}/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    experiment = mlflow.create_experiment("zoo", artifact_location=(folder / "artifacts").as_uri())
+    example = (np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32)) / 255).astype(np.float32)
+    for name in MODELS:
+        net = archs.build(manifest[name]["arch"])
+        net.load_state_dict(load_file(shared / "zoo" / f"{name}.safetensors"))
+        with mlflow.start_run(experiment_id=experiment):
+            mlflow.pytorch.log_model(
+                net.eval(), name="model", input_example=example, registered_model_name=name, serialization_format="pt2"
+            )
+    return uri
+
+
+def measure(model: str, uri: str, images: Path, out: Path) -> dict[str, Any]:
+    """Run one scan in a process of its own, and return what it took."""
+    command = [sys.executable, "-m", "smoothscan", "check", f"models:/{model}/1", "--images", str(images)]
+    command += ["--tracking-uri", uri, "--output-dir", str(out), "--quiet"]
+    started, peak = time.perf_counter(), 0
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    while process.poll() is None:
+        peak = max(peak, family_rss(process))
+        time.sleep(0.05)
+    seconds = time.perf_counter() - started
+    result = json.loads((out / "result.json").read_text())
+    cost = result["cost"]
+    return {
+        "model": model,
+        "exit_code": process.returncode,
+        "verdict": result["verdict"],
+        "target_classes": result["target_classes"],
+        "seconds": round(seconds, 2),
+        "peak_rss_bytes": peak,
+        "model_passes": round(cost["model_passes"]),
+        "host_seconds": round(cost["host_seconds"], 2),
+        "exchange_share": round(cost["exchange_seconds"] / (cost["exchange_seconds"] + cost["host_seconds"]), 4),
+        "precision": result["environment"]["precision"],
+    }
+
+
+def family_rss(process: psutil.Process) -> int:
+    """Return the resident memory of a process and its descendants in bytes."""
+    total = 0
+    for member in (process, *process.children(recursive=True)):
+        try:
+            total += member.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
+def start_up() -> dict[str, float]:
+    """Return the median time in seconds of what should be instant."""
+    return {
+        name: round(statistics.median(seconds_of(command) for _ in range(5)), 3)
+        for name, command in {
+            "smoothscan --help": [sys.executable, "-m", "smoothscan", "--help"],
+            "import smoothscan": [sys.executable, "-c", "import smoothscan"],
+            "an empty Python program": [sys.executable, "-c", ""],
+        }.items()
+    }
+
+
+def seconds_of(command: list[str]) -> float:
+    """Return the wall time of a command."""
+    started = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - started
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return {
+        "processor": next((line.split(": ")[1] for line in flags.splitlines() if "model name" in line), "unknown"),
+        "cores": os.cpu_count(),
+        "amx": "amx_bf16" in flags,
+        "avx512_bf16": "avx512_bf16" in flags,
+        "python": platform.python_version(),
+    }
+
+
+def page(report: dict[str, Any]) -> str:
+    """Return `docs/performance.md`."""
+    machine = report["machine"]
+    bf16 = "AMX" if machine["amx"] else "AVX-512 bf16, no AMX" if machine["avx512_bf16"] else "no native bf16"
+    rows = "\n".join(
+        f"| {s['model']} | {s['verdict']} | {s['seconds']:.1f} s | {s['host_seconds']:.1f} s | {s['model_passes']:,} | "
+        f"{s['peak_rss_bytes'] / 1e9:.2f} GB | {s['exchange_share']:.1%} |"
+        for s in report["scans"]
+    )
+    start = "\n".join(f"| `{name}` | {seconds:.2f} s |" for name, seconds in report["start"].items())
+    return f"""# Performance
+
+Written by `python benchmarks/check.py`; the raw figures are in `benchmarks/results/check.json`.
+
+`smoothscan check` with the standard profile on ResNet-20 (10 classes, 3x32x32) and {report["images"]} images, from the
+start of the program to its end: imports, MLflow, model loading, reports and write-back included.
+Machine: {machine["processor"]}, {machine["cores"]} cores, {bf16}, Python {machine["python"]}.
+
+| model | verdict | wall | in the model | model passes | peak memory, all processes | cost of the exchange |
+|---|---|---|---|---|---|---|
+{rows}
+
+The cost of the exchange with the model host is what copying, checking and waiting add to the time the model computes.
+
+| start | wall |
+|---|---|
+{start}
+
+CUDA uses the same code path and has not been measured.
+"""
+
+
+if __name__ == "__main__":
+    main()
