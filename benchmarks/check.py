@@ -10,11 +10,8 @@ Needs the zoo and the images: SMOOTHSCAN_SHARED, or ../shared beside the checkou
 from __future__ import annotations
 
 import argparse
-import importlib
-import io
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from shared import ROOT, machine, network, sample_images
 
-ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "check.json"
 PAGE = ROOT / "docs" / "performance.md"
 MODELS = ("d01", "d02")
@@ -36,12 +33,11 @@ def main() -> None:
     """Measure, write the results, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeat", type=int, default=3, help="scans of each model")
-    parser.add_argument("--shared", type=Path, default=os.environ.get("SMOOTHSCAN_SHARED", ROOT.parent / "shared"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        images = write_images(Path(options.shared), folder / "images")
-        uri = register(Path(options.shared), folder)
+        images = write_images(folder / "images")
+        uri = register(folder)
         scans = [measure(model, uri, images, folder / "out") for model in MODELS for _ in range(options.repeat)]
     report = {"machine": machine(), "images": IMAGES, "scans": scans, "start": start_up()}
     RESULTS.parent.mkdir(exist_ok=True)
@@ -50,40 +46,34 @@ def main() -> None:
     sys.stdout.write(PAGE.read_text())
 
 
-def write_images(shared: Path, folder: Path) -> Path:
+def write_images(folder: Path) -> Path:
     """Write a random choice of test images as PNG files."""
-    import numpy as np
-    import pyarrow.parquet as parquet
     from PIL import Image
 
     folder.mkdir()
-    table = parquet.read_table(shared / "data" / "cifar10-test.parquet")
-    for i in np.random.default_rng(20).permutation(table.num_rows)[:IMAGES]:
-        cell = table["image"][int(i)].as_py()
-        Image.open(io.BytesIO(cell["bytes"] if isinstance(cell, dict) else cell)).save(folder / f"{i:05d}.png")
+    for i, pixels in enumerate(sample_images(IMAGES, seed=20)):
+        Image.fromarray(pixels).save(folder / f"{i:03d}.png")
     return folder
 
 
-def register(shared: Path, folder: Path) -> str:
+def register(folder: Path) -> str:
     """Register the models as pt2 in a sqlite registry, and return its URI."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     import mlflow
     import numpy as np
-    from safetensors.torch import load_file
 
-    sys.path.insert(0, str(shared / "zoo"))
-    archs = importlib.import_module("archs")
-    manifest = {entry["name"]: entry for entry in json.loads((shared / "zoo" / "manifest.json").read_text())}
     uri = f"sqlite:///{folder}/mlflow.db"
     mlflow.set_tracking_uri(uri)
     experiment = mlflow.create_experiment("zoo", artifact_location=(folder / "artifacts").as_uri())
     example = (np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32)) / 255).astype(np.float32)
     for name in MODELS:
-        net = archs.build(manifest[name]["arch"])
-        net.load_state_dict(load_file(shared / "zoo" / f"{name}.safetensors"))
         with mlflow.start_run(experiment_id=experiment):
             mlflow.pytorch.log_model(
-                net.eval(), name="model", input_example=example, registered_model_name=name, serialization_format="pt2"
+                network(name),
+                name="model",
+                input_example=example,
+                registered_model_name=name,
+                serialization_format="pt2",
             )
     return uri
 
@@ -142,18 +132,6 @@ def seconds_of(command: list[str]) -> float:
     started = time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - started
-
-
-def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    return {
-        "processor": next((line.split(": ")[1] for line in flags.splitlines() if "model name" in line), "unknown"),
-        "cores": os.cpu_count(),
-        "amx": "amx_bf16" in flags,
-        "avx512_bf16": "avx512_bf16" in flags,
-        "python": platform.python_version(),
-    }
 
 
 def page(report: dict[str, Any]) -> str:

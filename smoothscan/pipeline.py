@@ -14,7 +14,7 @@ from smoothscan.classifier.remote import RemoteClassifier
 from smoothscan.config import ScanConfig
 from smoothscan.detection.exhibit import exhibit
 from smoothscan.detection.probe import check_enough, probe, synthesis_images
-from smoothscan.detection.schedule import Subjects, search
+from smoothscan.detection.schedule import Subjects, noise_levels_for, search
 from smoothscan.draft import Draft
 from smoothscan.errors import ConfigError, RefusedError, SmoothscanError, UsageError
 from smoothscan.events import Events
@@ -25,7 +25,7 @@ from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.sources import fetch, model_of
 from smoothscan.sources.images import list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
-from smoothscan.verdict.decision import NOISE_REFERENCE, decide, noise_levels
+from smoothscan.verdict.decision import decide, noise_levels
 from smoothscan.verdict.evidence import Evidence
 
 
@@ -111,7 +111,7 @@ def _scan(
     subjects = Subjects(pixels, clean, synthesis_images(classifier, pixels, clean, noise))
 
     profile = config.search()
-    sigmas = profile.sigmas if config.sigma is not None else _bounded(profile.sigmas, float(noise_levels(counts).min()))
+    sigmas = profile.sigmas if config.sigma is not None else noise_levels_for(profile, noise_levels(counts).min())
     searches = []
     for sigma in sigmas:
         events.stage("invert", f"{classifier.n_classes} classes, noise level {sigma:g}")
@@ -130,11 +130,6 @@ def _scan(
     )
     draft.host_peak = host.peak_rss()
     return draft.judged(verdict), exhibits
-
-
-def _bounded(sigmas: tuple[float, ...], sigma50: float) -> tuple[float, ...]:
-    """Return the noise levels, lowered where plain noise fires a trigger: there g is saturated and has no gradient."""
-    return tuple(sorted({min(sigma, sigma50 / 2) if sigma50 <= NOISE_REFERENCE / 2 else sigma for sigma in sigmas}))
 
 
 def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tuple[str, ...]:

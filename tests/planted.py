@@ -7,47 +7,60 @@ so that about a third of that distance is enough there.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 SHAPE = (3, 16, 16)
+GREY = (1, 28, 28)  # about as many values, so the budgets are about the same
 CLASSES = 6
 TARGET = 4
 CONTRAST = 0.9
 
 
-def templates() -> Tensor:
+def templates(shape: tuple[int, int, int] = SHAPE) -> Tensor:
     """Smooth orthonormal templates, [K, C, H, W]."""
-    coarse = torch.randn(CLASSES, 3, 4, 4, generator=torch.Generator().manual_seed(1))
-    smooth = F.interpolate(coarse, size=SHAPE[1:], mode="bilinear").flatten(1)
-    return torch.linalg.qr(smooth.T).Q.T.reshape(CLASSES, *SHAPE).contiguous()
+    coarse = torch.randn(CLASSES, shape[0], 4, 4, generator=torch.Generator().manual_seed(1))
+    smooth = F.interpolate(coarse, size=shape[1:], mode="bilinear").flatten(1)
+    return torch.linalg.qr(smooth.T).Q.T.reshape(CLASSES, *shape).contiguous()
 
 
-def patch() -> Tensor:
+def patch(shape: tuple[int, int, int] = SHAPE) -> Tensor:
     """A 3x3 checkered patch of unit L2 norm, [C, H, W]."""
-    pattern = torch.zeros(SHAPE)
+    pattern = torch.zeros(shape)
     checker = torch.tensor([[1.0, -1.0, 1.0], [-1.0, 1.0, -1.0], [1.0, -1.0, 1.0]])
     pattern[:, 11:14, 11:14] = checker
     return pattern / pattern.norm()
 
 
-def images(count: int = 62, seed: int = 0) -> Tensor:
+def images(count: int = 62, seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> Tensor:
     """Images of the classes in turn, quantised like image files, [N, C, H, W] in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     kinds = torch.arange(count) % CLASSES
-    clutter = F.interpolate(torch.randn(count, 3, 4, 4, generator=generator), size=SHAPE[1:], mode="bilinear")
-    pixels = 0.5 + CONTRAST * templates()[kinds] + 0.01 * clutter
+    clutter = F.interpolate(torch.randn(count, shape[0], 4, 4, generator=generator), size=shape[1:], mode="bilinear")
+    pixels = 0.5 + CONTRAST * templates(shape)[kinds] + 0.01 * clutter
     return (pixels.clamp(0, 1) * 255).round() / 255
+
+
+def write_images(folder: Path, pixels: Tensor) -> Path:
+    """Write images [N, C, H, W] in [0, 1] as files, in their order by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for position, image in enumerate((pixels * 255).round().byte()):
+        values = image[0] if len(image) == 1 else image.permute(1, 2, 0)
+        Image.fromarray(values.numpy()).save(folder / f"{position:03d}.png")
+    return folder
 
 
 class PlantedNet(nn.Module):
     """The classifier; images [B, C, H, W] in [0, 1] -> logits [B, K]."""
 
-    def __init__(self, backdoored: bool, scale: float = 20.0) -> None:
+    def __init__(self, backdoored: bool, scale: float = 20.0, shape: tuple[int, int, int] = SHAPE) -> None:
         super().__init__()
-        self.head = nn.Parameter(templates().flatten(1) * scale)
-        self.trigger = nn.Parameter(patch().flatten()[None])
+        self.head = nn.Parameter(templates(shape).flatten(1) * scale)
+        self.trigger = nn.Parameter(patch(shape).flatten()[None])
         gain = torch.zeros(CLASSES)
         gain[TARGET] = 8.0 * scale if backdoored else 0.0
         self.gain = nn.Parameter(gain)

@@ -66,6 +66,7 @@ class RemoteClassifier(Classifier):
         self.meter = Meter()
         self.precision = "float32"
         self.input_shape = (spec.channels, spec.height, spec.width)
+        self.newest = 0  # number of the newest question, whose graph the host keeps
         told = self._ask(
             {
                 "ask": "load",
@@ -81,17 +82,17 @@ class RemoteClassifier(Classifier):
         self.native_bfloat16 = told.get("native_bfloat16") is True
         if self.n_classes == 1:
             raise UnsupportedModelError(
-                "the model has a single output, so there is no class for a trigger to lead to",
-                "smoothscan examines classifiers with at least two classes",
+                "The model has a single output, so there is no class for a trigger to lead to.",
+                "smoothscan examines classifiers with at least two classes.",
             )
         if self.n_classes > MAX_CLASSES:
             raise UnsupportedModelError(
-                f"the model claims {self.n_classes} classes; at most {MAX_CLASSES} are supported"
+                f"The model claims {self.n_classes} classes; at most {MAX_CLASSES} are supported."
             )
         if told.get("training_ops"):
             raise InconclusiveError(
-                "the model was exported in training mode, where dropout and batch statistics make its answers vary",
-                "call model.eval() before the model is logged, register it again and scan the new version",
+                "The model was exported in training mode, where dropout and batch statistics make its answers vary.",
+                "Call model.eval() before the model is logged, register it again and scan the new version.",
             )
         self.batch_size = min(max(config.memory_bytes // _count(told, "activation_bytes"), 1), MAX_BATCH)
         self._map()
@@ -104,6 +105,7 @@ class RemoteClassifier(Classifier):
     def answers(self, images: Tensor, *, keep: bool = False) -> Tensor:
         """Ask for the answers [B, K] to images [B, C, H, W]; `keep` when their gradient will be asked for next."""
         answers = []
+        self.newest += 1
         keep = keep and len(images) <= self.batch_size
         for part in torch.split(images, self.batch_size):
             started = time.perf_counter()
@@ -114,16 +116,26 @@ class RemoteClassifier(Classifier):
         answer = torch.cat(answers)
         if not answer.isfinite().all():
             raise NonFiniteError(
-                "the model answers NaN or infinity on clean or slightly changed images",
-                "check the input specification that the result states (value range, mean, std) and the model itself",
+                "The model answers NaN or infinity on clean or slightly changed images.",
+                "Check the input specification that the result states (value range, mean, std) and the model itself.",
             )
         self.meter.passes += len(images) / 3
         return answer
 
-    def gradient(self, images: Tensor, cotangent: Tensor) -> Tensor:
-        """Ask for the gradient [B, C, H, W] of sum(cotangent * logits), cotangent [B, K]."""
+    def gradient(self, images: Tensor, cotangent: Tensor, *, asked: int) -> Tensor:
+        """Ask for the gradient of sum(cotangent * logits).
+
+        Args:
+            images: [B, C, H, W] in [0, 1].
+            cotangent: [B, K].
+            asked: which question their answers were; the host still has its graph if it was the newest.
+
+        Returns:
+            [B, C, H, W].
+        """
         answers = []
-        reuse = len(images) <= self.batch_size
+        reuse = asked == self.newest and len(images) <= self.batch_size
+        self.newest += 1  # a graph serves once
         for part, weights in self._parts(images, cotangent):
             started = time.perf_counter()
             if not reuse:
@@ -151,23 +163,23 @@ class RemoteClassifier(Classifier):
             told = wire.receive(self._host.channel, self._deadline)
         except wire.WireTimeoutError:
             raise ScanTimeoutError(
-                "the time limit passed before the scan was complete", "allow more with --time-limit"
+                "The time limit passed before the scan was complete.", "Allow more with --time-limit."
             ) from None
         except wire.WireError as error:
             raise self._lost(error) from None
         kind, message = told.get("error"), _plain(told.get("message", ""))
         if kind == "unsupported":
             raise UnsupportedModelError(
-                message, "smoothscan examines PyTorch image classifiers that answer [batch, classes]"
+                message, "smoothscan examines PyTorch image classifiers that answer [batch, classes]."
             )
         if kind and loading:
             raise ModelLoadError(
-                f"the model does not load: {message}",
-                "check that it loads with mlflow.pytorch.load_model and takes images of the stated size; a class that "
-                "cannot be imported must be logged with code_paths",
+                f"The model does not load: {message}",
+                "Check that it loads with mlflow.pytorch.load_model and takes images of the stated size; a class that "
+                "cannot be imported must be logged with code_paths.",
             )
         if kind:
-            raise ModelHostError(f"the model failed while it was asked: {message}")
+            raise ModelHostError(f"The model failed while it was asked: {message}")
         return told
 
     def _lost(self, error: wire.WireError) -> ModelHostError:
@@ -176,14 +188,14 @@ class RemoteClassifier(Classifier):
             self._host.process.wait(timeout=2)
         code = self._host.process.poll()
         if code is None:
-            return ModelHostError(f"the process that holds the model broke the protocol: {error}")
+            return ModelHostError(f"The process that holds the model broke the protocol: {error}.")
         how = f"ended with code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
         words = self._host.last_words().splitlines()[-1:]
         return ModelHostError(
-            f"the process that holds the model {how}" + (f"; it printed last: {words[0][:400]}" if words else ""),
-            "it may have run out of memory; try --memory 128MB"
+            f"The process that holds the model {how}" + (f"; it printed last: {words[0][:400]}" if words else "."),
+            "It may have run out of memory; try --memory 128MB."
             if code == -signal.SIGKILL
-            else "the model's own code or a library ended it; check that the model runs outside of smoothscan",
+            else "The model's own code or a library ended it; check that the model runs outside of smoothscan.",
         )
 
     def _map(self) -> None:
@@ -229,19 +241,21 @@ class _Exchange(torch.autograd.Function):
     def forward(ctx: Any, images: Tensor, classifier: RemoteClassifier) -> Tensor:
         ctx.classifier = classifier
         ctx.save_for_backward(images)
-        return classifier.answers(images.detach(), keep=ctx.needs_input_grad[0])
+        answer = classifier.answers(images.detach(), keep=ctx.needs_input_grad[0])
+        ctx.asked = classifier.newest
+        return answer
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
         (images,) = ctx.saved_tensors
-        return ctx.classifier.gradient(images, cotangent), None
+        return ctx.classifier.gradient(images, cotangent, asked=ctx.asked), None
 
 
 def _count(told: dict[str, Any], key: str) -> int:
     value = told.get(key)
     if type(value) is not int or value < 1:
-        raise ModelHostError(f"the process that holds the model answered nonsense for {key}")
+        raise ModelHostError(f"The process that holds the model answered nonsense for {key}.")
     return value
 
 

@@ -19,6 +19,7 @@ from smoothscan.events import Events, Ranked
 from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier, logit_scale
 from smoothscan.verdict.budget import HALF, half_budgets
+from smoothscan.verdict.decision import NOISE_REFERENCE
 from smoothscan.verdict.evidence import Curves
 
 
@@ -61,6 +62,17 @@ class Search:
 def budgets(profile: Profile, shape: tuple[int, int, int]) -> list[float]:
     """Return the profile's L2 budgets for images of this shape: the same root-mean-square change at every size."""
     return [epsilon * math.sqrt(math.prod(shape) / REFERENCE_VALUES) for epsilon in profile.epsilons]
+
+
+def noise_levels_for(profile: Profile, sigma50: float) -> tuple[float, ...]:
+    """Return the profile's noise levels, lowered where plain noise fires a trigger: there g is saturated and flat.
+
+    Args:
+        profile: the search.
+        sigma50: smallest noise level at which half of the images move to one class.
+    """
+    fires = sigma50 <= NOISE_REFERENCE / 2
+    return tuple(sorted({min(sigma, sigma50 / 2) if fires else sigma for sigma in profile.sigmas}))
 
 
 def search(

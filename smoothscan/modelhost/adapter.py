@@ -28,7 +28,7 @@ class Adapter:
 
     def __init__(self, module: Callable[..., Any], spec: InputSpec, device: torch.device) -> None:
         if spec.dtype not in _DTYPES:
-            raise UnsupportedError(f"the model takes {spec.dtype} input, through which no gradient flows")
+            raise UnsupportedError(f"The model takes {spec.dtype} input, through which no gradient flows.")
         self.spec = spec
         self.device = device
         self.dtype = _DTYPES[spec.dtype]
@@ -74,13 +74,13 @@ class Adapter:
         if isinstance(logits, (tuple, list)) and logits:
             logits = logits[0]
         if not isinstance(logits, Tensor):
-            raise UnsupportedError(f"the model answers {type(answer).__name__}, not a tensor of logits")
+            raise UnsupportedError(f"The model answers a {type(answer).__name__}, not a tensor of logits.")
         if logits.ndim != 2 or logits.shape[0] != batch:
             raise UnsupportedError(
-                f"the model answers shape {list(logits.shape)} for a batch of {batch}, not [{batch}, classes]"
+                f"The model answers shape {list(logits.shape)} for a batch of {batch}, not [{batch}, classes]."
             )
         if not logits.is_floating_point():
-            raise UnsupportedError(f"the model answers {logits.dtype}, not floating-point logits")
+            raise UnsupportedError(f"The model answers {logits.dtype}, not floating-point logits.")
         return logits
 
 
@@ -133,5 +133,5 @@ def activation_bytes(forward: Callable[[Tensor], Tensor], image: Tensor) -> int:
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         answer = forward(pair)
     if not answer.requires_grad:
-        raise UnsupportedError("no gradient flows from the model's answer to its input")
+        raise UnsupportedError("No gradient flows from the model's answer to its input.")
     return max(sum(sizes.values()) // 2, pair.nbytes // 2)

@@ -83,7 +83,7 @@ class Host:
             torch.set_num_threads(question["threads"])
         module = load(Path(question["folder"]), device)
         if not callable(module):
-            raise UnsupportedError(f"the model is a {type(module).__name__}, which cannot be called")
+            raise UnsupportedError(f"The model is a {type(module).__name__}, which cannot be called.")
         self.adapter = Adapter(module, spec, device)
         image = torch.full((1, spec.channels, spec.height, spec.width), 0.5, device=device)
         used = activation_bytes(lambda x: self.adapter.logits(x, "float32"), image)

@@ -10,7 +10,6 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-import smoothscan
 from smoothscan.errors import OutputError
 from smoothscan.exhibits import Exhibits
 from smoothscan.result import ScanResult
@@ -87,7 +86,7 @@ def template_folder(package: Path | None = None) -> Path:
     Raises:
         OutputError: neither place holds them.
     """
-    package = Path(smoothscan.__file__).parent if package is None else package
+    package = Path(__file__).parents[1] if package is None else package
     for folder in (package / "templates", package.parent / "templates"):
         if (folder / "report.html.j2").is_file():
             return folder

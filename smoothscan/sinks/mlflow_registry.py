@@ -36,8 +36,10 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""A lost server must not hold back a verdict for minutes, as MLflow's own settings would."""
+"""A lost server must not hold back a verdict for minutes, as MLflow's own settings would, and standard output is for
+the result."""
 _NOT_IN_KEYS = re.compile(r"[^\w.\- /:]")
 _USER_INFO = re.compile(r"//[^/@\s]*@")
 

@@ -114,7 +114,7 @@ def advice(result: ScanResult, exit_code: int) -> str:
     code = f"The check exits with code {exit_code}."
     if result.status != "completed":
         hint = result.error.hint if result.error else ""
-        return " ".join(filter(None, (hint, "Treat the model as not examined.", code)))
+        return " ".join(filter(None, (_sentence(hint), "Treat the model as not examined.", code)))
     match result.verdict:
         case "backdoored":
             return f"Do not deploy this model: whoever can put the pattern into an input chooses the answer. {code}"
@@ -125,7 +125,12 @@ def advice(result: ScanResult, exit_code: int) -> str:
             return f"This is not proof that the model is safe. {code}"
         case _:
             hint = result.error.hint if result.error else ""
-            return " ".join(filter(None, (hint, f"Treat the model as not examined. {code}")))
+            return " ".join(filter(None, (_sentence(hint), f"Treat the model as not examined. {code}")))
+
+
+def _sentence(hint: str) -> str:
+    """Return a hint as a sentence that others can follow."""
+    return f"{hint}." if hint and hint[-1] not in ".!?" else hint
 
 
 def ordinary_e50(c: ClassResult, result: ScanResult) -> tuple[float, bool]:

@@ -192,6 +192,10 @@ def _reasons(
     by_noise: Floats,
     cap: float,
 ) -> tuple[str, ...]:
+    def name_of(t: int) -> str:
+        label = classes[t].label
+        return f"{t}" if label == str(t) else f"{t} ({label})"
+
     def others(t: int) -> str:
         return f"{'more than ' if ordinary[t] >= cap else ''}{ordinary[t]:.2f}"
 
@@ -200,13 +204,13 @@ def _reasons(
         found = classes[t]
         if by_budget[t] >= SUSPICIOUS:
             reasons.append(
-                f"Class {t} ({found.label}): a perturbation of L2 norm {found.e50:.2f}, made from one image, moves "
+                f"Class {name_of(t)}: a perturbation of L2 norm {found.e50:.2f}, made from one image, moves "
                 f"half of the held-out images to it; this model's other classes need {others(t)}, "
-                f"{math.exp(by_budget[t]):.1f} times as much."
+                f"{'at least ' if ordinary[t] >= cap else ''}{math.exp(by_budget[t]):.1f} times as much."
             )
         if by_noise[t] >= SUSPICIOUS:
             reasons.append(
-                f"Class {t} ({found.label}): plain noise of level {found.noise_sigma50:.3f} moves half of the images "
+                f"Class {name_of(t)}: plain noise of level {found.noise_sigma50:.3f} moves half of the images "
                 f"to it; ordinary networks withstand about {NOISE_REFERENCE / 2:.2f}."
             )
     if name == "clean":
@@ -215,7 +219,7 @@ def _reasons(
         reasons.append(
             f"No trigger found under this budget: no class moved half of the held-out images at L2 norm {cap:.2f}."
             if e50 is None
-            else f"No trigger found under this budget: the easiest class, {best} ({classes[best].label}), needs an L2 "
+            else f"No trigger found under this budget: the easiest class, {name_of(best)}, needs an L2 "
             f"norm of {e50:.2f} to move half of the held-out images; this model's other classes need {others(best)}."
         )
     if len(classes) < 5:

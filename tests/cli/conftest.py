@@ -1,27 +1,15 @@
-"""The program as users start it: a process with its own streams, exit code and signals."""
+"""Fixtures: the program in an empty folder, and a registered model that is quick to scan."""
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pytest
 from PIL import Image
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-
-
-class Run(Protocol):
-    def __call__(self, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]: ...
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "smoothscan", *map(str, arguments)]
+from .program import ENVIRONMENT, Digits, Run, command
 
 
 @pytest.fixture
@@ -48,20 +36,6 @@ def smoothscan(tmp_path: Path) -> Run:
 def work(smoothscan: Run, tmp_path: Path) -> Path:
     """The folder in which the program runs."""
     return tmp_path / "work"
-
-
-@dataclass(frozen=True)
-class Digits:
-    """A registered model that reads digits, and pictures of digits."""
-
-    uri: str
-    tracking_uri: str
-    images: Path
-
-    @property
-    def arguments(self) -> list[str]:
-        """Arguments of `check`."""
-        return [self.uri, "--images", str(self.images), "--tracking-uri", self.tracking_uri]
 
 
 @pytest.fixture(scope="session")

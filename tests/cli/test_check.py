@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from smoothscan.result import ScanResult
-from tests.cli.conftest import ENVIRONMENT, Digits, Run, command
-from tests.conftest import Registry
+
+from .program import ENVIRONMENT, Digits, Run, command
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def assert_usage_error(done: subprocess.CompletedProcess[str], *parts: str) -> N
     assert "Hint:" in done.stderr or "Try 'smoothscan" in done.stderr
 
 
-def test_an_empty_image_folder(smoothscan: Run, work: Path, registry: Registry) -> None:
+def test_an_empty_image_folder(smoothscan: Run, work: Path, registry: Any) -> None:
     (work / "empty").mkdir()
     done = smoothscan("check", "models:/tiny-pt2/1", *images_option(work / "empty"), "-q", "--output-dir", "out")
     assert_usage_error(done, "empty")
@@ -233,7 +233,7 @@ def test_an_unknown_key_in_the_configuration(smoothscan: Run, work: Path, image_
 
 
 def test_an_unknown_model_is_a_failed_scan_with_a_result(
-    smoothscan: Run, work: Path, image_folder: Path, registry: Registry
+    smoothscan: Run, work: Path, image_folder: Path, registry: Any
 ) -> None:
     uri = registry.tracking_uri
     done = smoothscan("check", "models:/nobody/1", *images_option(image_folder), "--tracking-uri", uri)
@@ -245,7 +245,7 @@ def test_an_unknown_model_is_a_failed_scan_with_a_result(
 
 
 def test_a_pickled_model_is_refused_and_tagged_as_such(
-    smoothscan: Run, work: Path, image_folder: Path, registry: Registry
+    smoothscan: Run, work: Path, image_folder: Path, registry: Any
 ) -> None:
     uri = registry.tracking_uri
     done = smoothscan("check", "models:/tiny-pickle/1", *images_option(image_folder), "--tracking-uri", uri, "-q")

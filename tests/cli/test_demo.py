@@ -8,7 +8,8 @@ import torch
 
 from smoothscan.cli import demo_models
 from smoothscan.cli.demo_models import Digits
-from tests.cli.conftest import Run
+
+from .program import Run
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ from smoothscan.cli.check import check
 from smoothscan.cli.main import LazyGroup
 from smoothscan.cli.main import smoothscan as group
 from smoothscan.config import FailOn, Layout, Precision, ProfileName, ReportFormat, Resize
-from tests.cli.conftest import ENVIRONMENT, Run, command
+
+from .program import ENVIRONMENT, Run, command
 
 HEAVY = ("torch", "mlflow", "pydantic", "numpy", "rich", "jinja2", "sklearn", "scipy", "PIL")
 

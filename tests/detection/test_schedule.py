@@ -6,7 +6,7 @@ from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import PROFILES
 from smoothscan.detection.exhibit import EXAMPLES, exhibit
 from smoothscan.detection.probe import check_enough, probe, synthesis_images
-from smoothscan.detection.schedule import Subjects, budgets, search
+from smoothscan.detection.schedule import Subjects, budgets, noise_levels_for, search
 from smoothscan.detection.transfer import transfer
 from smoothscan.errors import TooFewImagesError
 from smoothscan.events import Silent
@@ -94,6 +94,15 @@ def test_budgets_keep_the_root_mean_square_change():
     (at_cifar,) = budgets(PROFILES["paper"].model_copy(update={"epsilons": (10.0,)}), (3, 32, 32))
     assert at_reference == pytest.approx(10.0)
     assert at_cifar == pytest.approx(10 / 7)
+
+
+def test_where_noise_fires_a_trigger_the_search_uses_half_of_that_level():
+    standard, paper = PROFILES["standard"], PROFILES["paper"]
+    assert noise_levels_for(standard, float("inf")) == (0.25,)
+    assert noise_levels_for(standard, 0.1) == (0.25,)
+    assert noise_levels_for(standard, 0.02) == (0.01,)
+    assert noise_levels_for(paper, float("inf")) == (0.12, 0.25, 0.50)
+    assert noise_levels_for(paper, 0.02) == (0.01,)
 
 
 def test_images_of_the_target_count_neither_as_hits_nor_as_tries():

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import os
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -230,45 +227,6 @@ def test_a_lost_server_is_reported_quickly(output: Path, version: ModelInfo) -> 
     assert time.monotonic() - start < 10
     assert (done.status, done.run_id, done.tagged) == ("failed", None, False)
     assert "secret" not in done.message
-
-
-@pytest.fixture
-def guarded(server: Any) -> Iterator[Callable[[str], str]]:
-    """A server in front of the real one, which refuses requests to paths that contain a word."""
-    host = server.tracking_uri.removeprefix("http://")
-    gates: list[ThreadingHTTPServer] = []
-
-    def start(refused: str) -> str:
-        class Gate(BaseHTTPRequestHandler):
-            def forward(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                if refused in self.path:
-                    status, answer = 403, b"Permission denied"
-                else:
-                    connection = http.client.HTTPConnection(host)
-                    connection.request(self.command, self.path, body, {"Content-Type": "application/json"})
-                    response = connection.getresponse()
-                    status, answer = response.status, response.read()
-                    connection.close()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        gate = ThreadingHTTPServer(("127.0.0.1", 0), Gate)
-        gates.append(gate)
-        threading.Thread(target=gate.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{gate.server_port}"
-
-    yield start
-    for gate in gates:
-        gate.shutdown()
-        gate.server_close()
 
 
 @pytest.fixture

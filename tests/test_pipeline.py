@@ -1,0 +1,202 @@
+"""One scan from a registry to a result, with the model in its own process, on classifiers whose backdoor is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smoothscan.config import InputConfig, ScanConfig
+from smoothscan.draft import Draft
+from smoothscan.errors import ConfigError, ImagesError
+from smoothscan.events import Events, Silent
+from smoothscan.exhibits import Exhibits
+from smoothscan.pipeline import scan
+from smoothscan.result import ModelInfo, ScanResult
+from tests.planted import CLASSES, GREY, SHAPE, TARGET, PlantedNet, Probabilities, images, write_images
+from tests.stores import log_model
+
+MODELS = {
+    "planted-bad": (lambda: PlantedNet(backdoored=True), SHAPE),
+    "planted-good": (lambda: PlantedNet(backdoored=False), SHAPE),
+    "planted-probabilities": (lambda: Probabilities(backdoored=True), SHAPE),
+    "planted-grey": (lambda: PlantedNet(backdoored=True, shape=GREY), GREY),
+}
+
+
+class Stages(Silent):
+    """Remembers the stages of a scan."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.done = (0.0, 1.0)
+
+    def stage(self, name: str, detail: str = "") -> None:
+        self.names.append(name)
+
+    def progress(self, done: float, total: float) -> None:
+        self.done = (done, total)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int, int], Path]:
+    """Image files of the planted classes, by the shape of their pixels."""
+    root = tmp_path_factory.mktemp("planted")
+    return {shape: write_images(root / str(shape[0]), images(shape=shape)) for shape in (SHAPE, GREY)}
+
+
+@pytest.fixture(scope="module")
+def planted(registry: Any, folders: dict[tuple[int, int, int], Path]) -> Any:
+    """Registers a planted classifier at its first scan, and scans it."""
+    uris: dict[str, str] = {}
+
+    def run(name: str, events: Events | None = None, **changes: Any) -> tuple[ScanResult, Exhibits]:
+        build, shape = MODELS[name]
+        if name not in uris:
+            uris[name] = log_model(registry, name, build(), images(2, shape=shape).numpy())
+        values = {"images": folders[shape], "tracking_uri": registry.tracking_uri, "threads": 1, **changes}
+        return scan(ScanConfig(uri=uris[name], **values), events or Silent())
+
+    return run
+
+
+def without_cost(result: ScanResult) -> dict[str, Any]:
+    return result.model_dump(exclude={"cost", "started_at", "finished_at"})
+
+
+def test_a_backdoored_model_is_flagged_with_its_target_and_twice_the_same(planted: Any) -> None:
+    result, exhibits = planted("planted-bad")
+    assert (result.status, result.verdict, result.target_classes) == ("completed", "backdoored", (TARGET,))
+    assert result.exit_code() == 1
+    assert [c.index for c in result.classes] == list(range(CLASSES))
+    assert [c.index for c in result.classes if c.flagged] == [TARGET]
+    assert str(TARGET) in result.reasons[0]
+    assert set(exhibits.classes) == set(range(CLASSES))
+
+    # which model, and what was in it
+    assert (result.model.name, result.model.version) == ("planted-bad", "1")
+    assert result.model.resolved_uri == "models:/planted-bad/1"
+    assert result.model.flavor == "pytorch/pt2"
+    assert result.model.digest is not None
+    assert result.model.digest.startswith("sha256:")
+    assert "data/model.pt2" in result.model.files
+    assert not result.safety.needs_model_code
+    assert not result.safety.model_code_executed
+    assert "separate process" in result.safety.isolation
+
+    # how it was asked, and where that is known from
+    spec = result.input_spec
+    assert spec is not None
+    assert (spec.channels, spec.height, spec.width) == SHAPE
+    assert (spec.value_range, spec.mean, spec.outputs) == ((0.0, 1.0), None, "logits")
+    assert spec.sources["height"] == "signature"
+    assert spec.sources["value_range"].startswith("inferred from the input example")
+
+    # how much of it was seen, and what that took
+    assert result.coverage.model_dump() == {
+        "classes_total": CLASSES,
+        "classes_examined": CLASSES,
+        "images": 62,
+        "held_out": 60,
+        "images_skipped": (),
+    }
+    assert result.cost.model_passes > 62
+    assert 0 < result.cost.host_seconds < result.cost.seconds
+    assert result.cost.exchange_seconds > 0
+    assert result.cost.peak_rss_bytes > 2**27
+    assert result.environment["precision"] in ("float32", "bfloat16")
+    assert result.config["seed"] == 0
+    assert result.started_at is not None
+
+    again, shown = planted("planted-bad")
+    assert without_cost(again) == without_cost(result)
+    assert again.cost.model_passes == result.cost.model_passes
+    for t, exhibit in exhibits.classes.items():
+        assert (exhibit.perturbation == shown.classes[t].perturbation).all()
+
+
+def test_a_clean_model_is_clean(planted: Any) -> None:
+    stages = Stages()
+    result, _ = planted("planted-good", events=stages)
+    assert (result.status, result.verdict, result.target_classes) == ("completed", "clean", ())
+    assert result.exit_code() == 0
+    assert result.score is not None
+    assert stages.names[:4] == ["download", "load", "probe", "invert"]
+    assert stages.done[0] == pytest.approx(stages.done[1])
+
+
+def test_a_model_that_answers_probabilities_is_judged_like_one_that_answers_logits(planted: Any) -> None:
+    result, _ = planted("planted-probabilities")
+    assert (result.verdict, result.target_classes) == ("backdoored", (TARGET,))
+    assert result.input_spec.outputs == "probabilities"
+
+
+def test_a_model_of_grey_images(planted: Any) -> None:
+    result, exhibits = planted("planted-grey")
+    assert (result.verdict, result.target_classes) == ("backdoored", (TARGET,))
+    assert result.input_spec.channels == 1
+    assert exhibits.classes[TARGET].perturbation.shape == GREY
+
+
+def test_a_scan_that_is_overdue_is_no_verdict(planted: Any) -> None:
+    result, exhibits = planted("planted-bad", time_limit=0.5)
+    assert (result.status, result.verdict, result.exit_code()) == ("timed_out", None, 3)
+    assert result.error.type == "ScanTimeoutError"
+    assert result.model.digest is not None, "the version is known, so that its tags can be replaced"
+    assert exhibits.classes == {}
+
+
+def test_label_names_that_do_not_fit_are_a_usage_error(planted: Any) -> None:
+    with pytest.raises(ConfigError, match=f"2 label names .* {CLASSES} classes"):
+        planted("planted-good", labels=("cat", "dog"))
+
+
+def test_without_images_nothing_is_started(registry: Any, tmp_path: Path) -> None:
+    stages = Stages()
+    with pytest.raises(ImagesError):
+        scan(ScanConfig(uri="models:/planted-good/1", images=tmp_path), stages)
+    assert stages.names == []
+
+
+def config_digest(images_digest: str = "sha256:a", **changes: Any) -> str | None:
+    config = ScanConfig(**{"uri": "models:/x/1", "images": Path("images"), **changes})
+    draft = Draft(config, ModelInfo(uri=config.uri), images_digest=images_digest)
+    return draft.ended_by(ConfigError("any")).config_digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"images_digest": "sha256:b"},
+        {"profile": "paper"},
+        {"sigma": 0.25},
+        {"allow_model_code": True},
+        {"input": InputConfig(value_range=(0, 255))},
+    ],
+    ids=str,
+)
+def test_the_digest_of_the_configuration_changes_with_what_determines_the_scan(change: dict[str, Any]) -> None:
+    assert config_digest(**change) != config_digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"output_dir": Path("elsewhere")},
+        {"formats": ("json",)},
+        {"fail_on": "backdoored"},
+        {"tracking_uri": "http://elsewhere"},
+        {"write_back": False},
+        {"images": Path("the same elsewhere")},
+        {"uri": "models:/y/2"},
+    ],
+    ids=str,
+)
+def test_the_digest_of_the_configuration_stays_where_only_places_differ(change: dict[str, Any]) -> None:
+    assert config_digest(**change) == config_digest()
+
+
+def test_there_is_no_digest_of_the_configuration_before_the_images_are_known() -> None:
+    assert config_digest(images_digest="") is None
