@@ -29,7 +29,7 @@ from smoothscan.verdict.evidence import Evidence
 
 RESULTS = ROOT / "benchmarks" / "results" / "verdicts.json"
 PAGE = ROOT / "docs" / "verdicts.md"
-CHOICES = ((201, None), (202, 0), (203, None))
+CHOICES = ((301, None), (302, 0), (303, None))
 """Choices of images: seed, label of the first image. None of them was used to choose a constant."""
 
 

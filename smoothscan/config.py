@@ -96,7 +96,7 @@ PROFILES: dict[ProfileName, Profile] = {
     # Budgets a factor of sqrt(2) apart, 0.36 to 2.86 at 3x32x32; see docs/detection.md for how these were chosen.
     "standard": Profile(
         name="standard",
-        sigmas=(0.25,),
+        sigmas=(0.2,),
         epsilons=(2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0),
         steps=30,
         n_noise=8,

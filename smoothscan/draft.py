@@ -20,8 +20,20 @@ from smoothscan.errors import InconclusiveError, SmoothscanError
 from smoothscan.result import Cost, Coverage, ErrorInfo, InputSpec, ModelInfo, SafetyReport, ScanResult
 from smoothscan.verdict.decision import Verdict
 
-_NOT_OF_THE_SCAN = {"uri", "images", "output_dir", "formats", "fail_on", "tracking_uri", "registry_uri", "write_back"}
-"""Settings that change where a scan reads and writes, not what it finds."""
+_NOT_OF_THE_SCAN = {
+    "uri",
+    "images",
+    "output_dir",
+    "formats",
+    "fail_on",
+    "tracking_uri",
+    "registry_uri",
+    "write_back",
+    "redact_images",
+    "threads",
+    "time_limit",
+}
+"""Settings that change where a scan reads and writes or how fast it is, not what it finds."""
 
 
 @dataclass

@@ -84,8 +84,8 @@ def _scan(
     draft.safety = check(artifact.path, artifact.mlmodel).model_copy(update={"isolation": host.isolation})
     if draft.safety.needs_model_code and not config.allow_model_code:
         raise RefusedError(
-            "loading this model would run code that it brings along: " + "; ".join(draft.safety.findings),
-            "log it in MLflow's default format, pt2, or pass --allow-model-code if you trust its author",
+            "Loading this model would run code that it brings along: " + "; ".join(draft.safety.findings) + ".",
+            "Log it in MLflow's default format, pt2, or pass --allow-model-code if you trust its author.",
         )
     draft.input_spec = spec = input_spec(artifact, config.input, input_sources)
     images = load_images(paths, spec)
@@ -137,8 +137,8 @@ def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tu
         return names
     if given and names is not None:
         raise ConfigError(
-            f"{len(names)} label names were given for a model with {n_classes} classes",
-            "give one name for each output, in the model's order",
+            f"{len(names)} label names were given for a model with {n_classes} classes.",
+            "Give one name for each output, in the model's order.",
         )
     return tuple(str(t) for t in range(n_classes))
 

@@ -106,7 +106,7 @@ def _make(folder: Path) -> None:
 
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "mlflow.db").exists():
         raise OutputError(
-            f"{folder} exists and holds something else", "pass a new folder: smoothscan demo --folder DIR"
+            f"{folder} exists and holds something else.", "Pass a new folder: smoothscan demo --folder DIR."
         )
     make_folder(folder)
 

@@ -93,8 +93,8 @@ def _output_folder(config: ScanConfig) -> Iterator[Path]:
     images = config.images.resolve()
     if images == folder.resolve() or images in folder.resolve().parents:
         raise OutputError(
-            f"the output folder {folder} lies in the folder of images",
-            "pass another --output-dir: the next scan would take this one's pictures for clean images",
+            f"The output folder {folder} lies in the folder of images.",
+            "Pass another --output-dir: the next scan would take this one's pictures for clean images.",
         )
     from smoothscan.sinks.files import make_folder
 
@@ -124,8 +124,8 @@ def _publish(
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise OutputError(
-            f"the results cannot be written to {folder}: {error.strerror or error}",
-            "make room or pass another --output-dir, and scan again",
+            f"The results cannot be written to {folder}: {error.strerror or error}.",
+            "Make room or pass another --output-dir, and scan again.",
         ) from error
 
 

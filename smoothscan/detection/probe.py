@@ -32,16 +32,16 @@ def check_enough(clean: Tensor, n_classes: int) -> None:
     """
     if len(clean) < MIN_HELD_OUT + 2:
         raise TooFewImagesError(
-            f"{len(clean)} usable images are too few: two are needed for synthesis and {MIN_HELD_OUT} to test on",
-            f"add clean images to the folder; {MIN_HELD_OUT + 2} are enough, 100 make the intervals narrow",
+            f"{len(clean)} usable images are too few: two are needed for synthesis and {MIN_HELD_OUT} to test on.",
+            f"Add clean images to the folder; {MIN_HELD_OUT + 2} are enough, 100 make the intervals narrow.",
         )
     members = torch.bincount(clean, minlength=n_classes)
     crowded = int(members.argmax())
     if len(clean) - int(members[crowded]) < MIN_SOURCES + 2:
         raise TooFewImagesError(
-            f"the model gives {int(members[crowded])} of {len(clean)} images to class {crowded}, "
-            "too many to examine that class",
-            "add images of other classes; if there are some, check the input specification (value range, mean, std)",
+            f"The model gives {int(members[crowded])} of {len(clean)} images to class {crowded}, "
+            "too many to examine that class.",
+            "Add images of other classes; if there are some, check the input specification (value range, mean, std).",
         )
 
 

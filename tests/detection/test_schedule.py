@@ -98,8 +98,8 @@ def test_budgets_keep_the_root_mean_square_change():
 
 def test_where_noise_fires_a_trigger_the_search_uses_half_of_that_level():
     standard, paper = PROFILES["standard"], PROFILES["paper"]
-    assert noise_levels_for(standard, float("inf")) == (0.25,)
-    assert noise_levels_for(standard, 0.1) == (0.25,)
+    assert noise_levels_for(standard, float("inf")) == (0.2,)
+    assert noise_levels_for(standard, 0.1) == (0.2,)
     assert noise_levels_for(standard, 0.02) == (0.01,)
     assert noise_levels_for(paper, float("inf")) == (0.12, 0.25, 0.50)
     assert noise_levels_for(paper, 0.02) == (0.01,)
