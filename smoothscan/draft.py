@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import resource
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 from smoothscan._version import __version__
 from smoothscan.classifier.interface import Meter
+from smoothscan.classifier.launcher import peak_rss
 from smoothscan.config import ScanConfig
 from smoothscan.errors import InconclusiveError, SmoothscanError
 from smoothscan.result import Cost, Coverage, ErrorInfo, InputSpec, ModelInfo, SafetyReport, ScanResult
@@ -134,5 +136,6 @@ def environment(precision: str) -> dict[str, str]:
 
 def own_peak_rss() -> int:
     """Return the peak resident memory of this process in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_rss(os.getpid())

@@ -47,11 +47,7 @@ class HostProcess:
 
     def peak_rss(self) -> int:
         """Return the peak resident memory of the process so far, in bytes; 0 where the system does not tell."""
-        try:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-        except OSError:
-            return 0
-        return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
+        return peak_rss(self.process.pid)
 
     def last_words(self, size: int = 2000) -> str:
         """Return the end of what the process printed, without control characters."""
@@ -59,6 +55,18 @@ class HostProcess:
             file.seek(max(0, self.log.stat().st_size - size))
             text = file.read().decode(errors="replace")
         return "".join(c for c in text if c.isprintable() or c == "\n").strip()
+
+
+def peak_rss(pid: int) -> int:
+    """Return the peak resident memory of a process so far, in bytes; 0 where the system does not tell.
+
+    Not from getrusage: its peak survives exec, so that a program started by a large one would count that one's memory.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
 @contextlib.contextmanager

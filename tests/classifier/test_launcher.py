@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from smoothscan.classifier.launcher import peak_rss
+
 from .hosts import ended, save_odd_models
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -68,3 +70,13 @@ with model_host(Path(sys.argv[1]), allow_model_code=False) as host:
         [*unshare, sys.executable, "-c", code, tmp_path], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
     )
     assert "no such question: weather" in done.stdout, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_peak_of_a_program_does_not_count_the_program_that_started_it() -> None:
+    large = bytearray(300 * 2**20)
+    large[:: 2**12] = b"x" * len(large[:: 2**12])
+    code = "import os; from smoothscan.classifier.launcher import peak_rss; print(peak_rss(os.getpid()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert peak_rss(os.getpid()) > 300 * 2**20
+    assert 2**20 < int(done.stdout) < 200 * 2**20
