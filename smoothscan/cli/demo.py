@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smoothscan.errors import OutputError
+from smoothscan.surroundings import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -155,16 +156,11 @@ def _quiet_mlflow() -> Iterator[None]:
     import mlflow  # noqa: F401  (sets up its loggers, so before they are quieted)
 
     kept = {name: os.environ.pop(name) for name in list(os.environ) if name in _MLFLOW_CONTEXT}
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
     try:
-        yield
+        with quiet("mlflow", "alembic", level=logging.ERROR):
+            yield
     finally:
         os.environ.update(kept)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _generator() -> torch.Generator:

@@ -6,17 +6,15 @@ Tags are for people to read. Whoever may edit a model may edit its tags, so noth
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothscan._version import __version__
 from smoothscan.result import ScanResult, WriteBack
+from smoothscan.surroundings import environment, quiet
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,7 +64,7 @@ def write_back(result: ScanResult, folder: Path, *, tracking_uri: str | None, re
     problems: list[str] = []
     run_id: str | None = None
     tagged = False
-    with _environment(), _quiet():
+    with environment(_ENVIRONMENT), quiet("mlflow", "alembic"):
         try:
             client = MlflowClient(tracking_uri, registry_uri)
         except Exception as error:
@@ -234,29 +232,3 @@ def _timestamp(text: str | None) -> datetime:
 def _reason(error: Exception) -> str:
     text = _USER_INFO.sub("//", str(error).partition("\n")[0]) or type(error).__name__
     return text if len(text) <= 300 else text[:300] + "..."
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Set environment variables that the user has not set, and take them away again."""
-    added = [name for name in _ENVIRONMENT if name not in os.environ]
-    os.environ.update({name: _ENVIRONMENT[name] for name in added})
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep MLflow's notes, such as `View run at ...`, off the terminal; warnings still pass."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

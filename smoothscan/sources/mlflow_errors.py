@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from smoothscan.errors import ModelNotFoundError, RegistryError, ScanFailedError
+from smoothscan.surroundings import quiet
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -30,7 +29,7 @@ def reported(uri: str) -> Iterator[None]:
     """Turn whatever MLflow and the store's own library raise into errors that say what to do."""
     exception = mlflow_exception()
     try:
-        with _quiet("mlflow", "alembic"):
+        with quiet("mlflow", "alembic"):
             yield
     except ScanFailedError:
         raise
@@ -80,31 +79,6 @@ def is_missing(error: MlflowException) -> bool:
     """Return whether the server says, in MLflow's own words, that something does not exist."""
     # Any web server answers 404, to anything.
     return error.error_code == "RESOURCE_DOES_NOT_EXIST" and not str(error).startswith("API request to")
-
-
-@contextmanager
-def environment(defaults: dict[str, str]) -> Iterator[None]:
-    """Set environment variables that the user has not set, and take them away again."""
-    added = [name for name in defaults if name not in os.environ]
-    os.environ.update({name: defaults[name] for name in added})
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
-@contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Keep the notes of these loggers off the terminal; warnings still pass."""
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def _first_line(error: Exception) -> str:

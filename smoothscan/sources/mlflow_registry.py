@@ -12,8 +12,9 @@ from smoothscan.errors import ModelNotFoundError, RegistryError
 from smoothscan.events import Events
 from smoothscan.result import ModelInfo
 from smoothscan.sources.interface import Artifact, about
-from smoothscan.sources.mlflow_errors import environment, is_missing, mlflow_exception, reported, shown
+from smoothscan.sources.mlflow_errors import is_missing, mlflow_exception, reported, shown
 from smoothscan.sources.model_folder import pin
+from smoothscan.surroundings import environment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
