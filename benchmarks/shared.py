@@ -18,18 +18,24 @@ ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("SMOOTHSCAN_SHARED", ROOT.parent / "shared"))
 
 
-def manifest() -> dict[str, dict[str, Any]]:
-    """Return what is known of each model of the zoo, by name."""
-    return {entry["name"]: entry for entry in json.loads((SHARED / "zoo" / "manifest.json").read_text())}
+def manifest(folder: Path = SHARED / "zoo") -> dict[str, dict[str, Any]]:
+    """Return what is known of each model of a zoo folder, by name."""
+    return {entry["name"]: entry for entry in json.loads((folder / "manifest.json").read_text())}
 
 
-def network(name: str) -> Any:
-    """Return a CIFAR-10 model of the zoo in evaluation mode; images [B, 3, 32, 32] in [0, 1] -> logits."""
+def build(arch: str) -> Any:
+    """Return an untrained network of the zoo; images [B, 3, 32, 32] in [0, 1] -> logits."""
+    if str(SHARED / "zoo") not in sys.path:
+        sys.path.insert(0, str(SHARED / "zoo"))
+    return importlib.import_module("archs").build(arch)
+
+
+def network(name: str, folder: Path = SHARED / "zoo") -> Any:
+    """Return a CIFAR-10 model of a zoo folder in evaluation mode; images [B, 3, 32, 32] in [0, 1] -> logits."""
     from safetensors.torch import load_file
 
-    sys.path.insert(0, str(SHARED / "zoo"))
-    net = importlib.import_module("archs").build(manifest()[name]["arch"])
-    net.load_state_dict(load_file(SHARED / "zoo" / f"{name}.safetensors"))
+    net = build(manifest(folder)[name]["arch"])
+    net.load_state_dict(load_file(folder / f"{name}.safetensors"))
     return net.eval()
 
 

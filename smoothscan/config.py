@@ -67,8 +67,9 @@ class Profile(Frozen):
 
     name: ProfileName
     """Name of the profile."""
-    sigmas: tuple[float, ...]
-    """Noise levels of the smoothed classifier, in [0, 1] pixel units; 0 means no smoothing."""
+    sigmas: tuple[float, ...] | None
+    """Noise levels of the smoothed classifier, in [0, 1] pixel units; 0 means no smoothing; None chooses one for the
+    model from the noise probe."""
     epsilons: tuple[float, ...]
     """L2 budgets at 3x224x224, ascending."""
     steps: int
@@ -84,6 +85,8 @@ class Profile(Frozen):
     """Budget at which a continuation begins: every class is inverted here, and goes on from its perturbation to smaller
     budgets while it transfers, or to larger ones while most classes do not. None inverts every class at every budget
     from zero."""
+    starts: int = 1
+    """Searches from zero at the first budget, each with noise of its own; every class goes on from its best."""
     step_size: float = 0.05
     """Step size as a fraction of the budget (paper: 0.5 * epsilon / 10)."""
     momentum: float = 0.9
@@ -93,16 +96,17 @@ class Profile(Frozen):
 
 
 PROFILES: dict[ProfileName, Profile] = {
-    # Budgets a factor of sqrt(2) apart, 0.36 to 2.86 at 3x32x32; see docs/detection.md for how these were chosen.
+    # Budgets a factor of sqrt(2) apart, 0.36 to 8 at 3x32x32; see docs/detection.md for how these were chosen.
     "standard": Profile(
         name="standard",
-        sigmas=(0.2,),
-        epsilons=(2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0),
+        sigmas=None,
+        epsilons=(2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 56.0),
         steps=30,
         n_noise=8,
         antithetic=True,
         views=True,
         first_epsilon=14.0,
+        starts=2,
     ),
     # Sun & Kolter 2023, section 4.1.
     "paper": Profile(
@@ -130,6 +134,10 @@ class ScanConfig(Frozen):
     """How hard to search."""
     sigma: Annotated[float, Field(ge=0, le=2)] | None = None
     """Noise level instead of the profile's, in [0, 1] pixel units; 0 turns smoothing off."""
+    synthesis_images: Annotated[int, Field(ge=1, le=32)] = 1
+    """Images that each class's perturbation is made from."""
+    calibration: Path | None = None
+    """File of `smoothscan calibrate` to judge the model by; None compares the model with itself."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of all randomness."""
     input: InputConfig = InputConfig()
@@ -162,6 +170,12 @@ class ScanConfig(Frozen):
     """What to write; result.json is always written."""
     fail_on: FailOn = "suspicious"
     """Mildest verdict that makes `check` exit with 1."""
+
+    @model_validator(mode="after")
+    def _one_image_in_the_paper(self) -> ScanConfig:
+        if self.profile == "paper" and self.synthesis_images > 1:
+            raise ValueError("the profile `paper` makes its perturbations from one image; leave synthesis_images at 1")
+        return self
 
     def search(self) -> Profile:
         """Return the profile with the user's overrides."""

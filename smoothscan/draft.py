@@ -20,11 +20,13 @@ from smoothscan.classifier.launcher import peak_rss
 from smoothscan.config import ScanConfig
 from smoothscan.errors import InconclusiveError, SmoothscanError
 from smoothscan.result import Cost, Coverage, ErrorInfo, InputSpec, ModelInfo, SafetyReport, ScanResult
+from smoothscan.verdict.calibration import Calibration
 from smoothscan.verdict.decision import Verdict
 
 _NOT_OF_THE_SCAN = {
     "uri",
     "images",
+    "calibration",
     "output_dir",
     "formats",
     "fail_on",
@@ -35,7 +37,8 @@ _NOT_OF_THE_SCAN = {
     "threads",
     "time_limit",
 }
-"""Settings that change where a scan reads and writes or how fast it is, not what it finds."""
+"""Settings that change where a scan reads and writes or how fast it is, not what it finds. What lies at the paths that
+it reads counts by its content."""
 
 
 @dataclass
@@ -46,6 +49,8 @@ class Draft:
     """What was asked for."""
     model: ModelInfo
     """The model, as far as it is pinned."""
+    calibration: Calibration | None = None
+    """Anomalies of clean models to judge it by, if there are any."""
     started: float = field(default_factory=time.monotonic)
     """Start, on the monotonic clock."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -73,9 +78,12 @@ class Draft:
             status="completed",
             verdict=verdict.name,
             score=verdict.score,
+            anomaly=verdict.anomaly,
+            p_value=verdict.p_value,
+            calibration=verdict.calibration,
             target_classes=verdict.target_classes,
             classes=verdict.classes,
-            reasons=verdict.reasons,
+            reasons=(*verdict.reasons, *self._judged_by_itself()),
             noise_probe=verdict.noise_probe,
             **self._common(),
         )
@@ -89,6 +97,12 @@ class Draft:
             error=ErrorInfo(type=type(error).__name__, message=error.message, hint=error.hint),
             **self._common(),
         )
+
+    def _judged_by_itself(self) -> tuple[str, ...]:
+        """A model that the calibration was made from is no further clean model, as its p-value assumes."""
+        if self.calibration is None or self.model.digest not in {model.digest for model in self.calibration.models}:
+            return ()
+        return ("This model is one of the calibration's clean models, so the p-value against them says nothing.",)
 
     def _common(self) -> dict[str, Any]:
         config = self.config.model_dump(mode="json")
@@ -117,6 +131,7 @@ class Draft:
             "config": {key: value for key, value in config.items() if key not in _NOT_OF_THE_SCAN},
             "profile": self.config.search().model_dump(mode="json"),
             "images": self.images_digest,
+            "calibration": None if self.calibration is None else self.calibration.model_dump(mode="json"),
             "version": __version__,
         }
         return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

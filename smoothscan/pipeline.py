@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from smoothscan.classifier.interface import Classifier
 from smoothscan.classifier.launcher import HostProcess, model_host
 from smoothscan.classifier.remote import RemoteClassifier
 from smoothscan.config import ScanConfig
+from smoothscan.detection.examination import Examination
 from smoothscan.detection.exhibit import exhibit
-from smoothscan.detection.probe import check_enough, probe, synthesis_images
-from smoothscan.detection.schedule import Subjects, noise_levels_for, search
+from smoothscan.detection.probe import check_enough, noise_level, probe, synthesis_images
+from smoothscan.detection.schedule import search
+from smoothscan.detection.subjects import Subjects
 from smoothscan.draft import Draft
 from smoothscan.errors import ConfigError, RefusedError, SmoothscanError, UsageError
 from smoothscan.events import Events
@@ -23,9 +27,11 @@ from smoothscan.result import Coverage, ModelInfo, ScanResult
 from smoothscan.safety.static import check
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.sources import fetch, model_of
+from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.images import list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
-from smoothscan.verdict.decision import decide, noise_levels
+from smoothscan.verdict.calibration import Calibration
+from smoothscan.verdict.decision import decide
 from smoothscan.verdict.evidence import Evidence
 
 
@@ -46,7 +52,7 @@ def scan(
         UsageError: the command is wrong; nothing was scanned.
     """
     paths = list_images(config.images)
-    draft = Draft(config, ModelInfo(uri=config.uri))
+    draft = Draft(config, ModelInfo(uri=config.uri), calibration_for(config))
     with (
         tempfile.TemporaryDirectory(prefix="smoothscan-") as workspace,
         model_host(Path(workspace), allow_model_code=config.allow_model_code) as host,
@@ -103,33 +109,56 @@ def _scan(
     labels = _labels(label_names(artifact, config.labels), classifier.n_classes, given=config.labels is not None)
     draft.coverage = draft.coverage.model_copy(update={"classes_total": classifier.n_classes})
 
+    found = examine(classifier, pixels, images.names, labels, config, events, draft.calibration)
+    exhibits = exhibit(classifier, found, images.names)
+    draft.coverage = draft.coverage.model_copy(
+        update={"classes_examined": classifier.n_classes, "held_out": len(found.subjects.held_out)}
+    )
+    draft.host_peak = host.peak_rss()
+    return draft.judged(found.verdict), exhibits
+
+
+def examine(
+    classifier: Classifier,
+    pixels: Tensor,
+    names: Sequence[str],
+    labels: Sequence[str],
+    config: ScanConfig,
+    events: Events,
+    calibration: Calibration | None = None,
+) -> Examination:
+    """Search a classifier for a backdoor and judge it.
+
+    Args:
+        classifier: the base classifier, wherever it runs.
+        pixels: clean images, [N, C, H, W] in [0, 1].
+        names: their names, [N].
+        labels: names of the classes, [K].
+        config: profile, noise level, seed and number of synthesis images; the rest is not looked at.
+        events: told how far the search is.
+        calibration: anomalies of clean models, if there are any.
+
+    Raises:
+        TooFewImagesError: the images do not support a statistic.
+    """
     events.stage("probe", "how predictions move under plain noise")
     noise = KeyedNoise(config.seed, classifier.input_shape)
     clean = classifier.predict(pixels)
-    check_enough(clean, classifier.n_classes)
+    check_enough(clean, classifier.n_classes, config.synthesis_images)
     counts = probe(classifier, pixels, clean, noise)
-    subjects = Subjects(pixels, clean, synthesis_images(classifier, pixels, clean, noise))
+    chosen = synthesis_images(classifier, pixels, clean, noise, config.synthesis_images)
+    subjects = Subjects(pixels, clean, chosen, config.synthesis_images)
 
     profile = config.search()
-    sigmas = profile.sigmas if config.sigma is not None else noise_levels_for(profile, noise_levels(counts).min())
     searches = []
-    for sigma in sigmas:
-        events.stage("invert", f"{classifier.n_classes} classes, noise level {sigma:g}")
+    for sigma in profile.sigmas or (noise_level(counts),):
+        events.stage("invert", f"{classifier.n_classes} classes, noise level {sigma:.3g}")
         searches.append(search(classifier, subjects, profile, sigma, noise, labels, events))
 
-    one = len(searches) == 1
-    evidence = Evidence(
-        selection=tuple(s.curves if one else s.selection for s in searches),
-        test=tuple(s.curves if one else s.test for s in searches),
-        noise=counts,
-    )
-    verdict = decide(evidence, labels, [images.names[subjects.source(t)] for t in range(classifier.n_classes)])
-    exhibits = exhibit(classifier, subjects, searches[verdict.curves], verdict, images.names)
-    draft.coverage = draft.coverage.model_copy(
-        update={"classes_examined": classifier.n_classes, "held_out": len(subjects.held_out)}
-    )
-    draft.host_peak = host.peak_rss()
-    return draft.judged(verdict), exhibits
+    evidence = Evidence(tuple(s.curves for s in searches), counts)
+    sources = [[names[i] for i in subjects.sources(t)] for t in range(classifier.n_classes)]
+    verdict = decide(evidence, labels, sources, pixels[0].numel(), calibration)
+    return Examination(verdict, evidence, subjects, searches[verdict.curves])
 
 
 def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tuple[str, ...]:

@@ -65,7 +65,8 @@ class ClassResult(Record):
     label: str
     """Name of the class, or its index as text."""
     score: float
-    """How far this class's budget lies below an ordinary class's, in [0, 1]: 1 - e50 / (median e50 of the others)."""
+    """How far this class's budget lies below what ordinary classes need, in (0, 1): an increasing function of R =
+    log(reference / e50), one half where suspicion begins."""
     transfer_rate: float
     """Share of held-out images, not in the class when clean, that the perturbation moves to the class, in [0, 1]."""
     transfer_ci: tuple[float, float]
@@ -77,15 +78,24 @@ class ClassResult(Record):
     sigma: float
     """Noise level behind `transfer_rate`, in [0, 1] pixel units."""
     p_value: float | None
-    """Chance of so small a budget among this model's ordinary classes; None where there are too few classes."""
+    """Chance that the most suspect of as many ordinary classes is as anomalous; None where there are too few
+    classes."""
     flagged: bool
     """Whether the class is held to be a backdoor's target."""
     e50: float | None = None
     """L2 budget at which half of the held-out images move to the class; None if it is above the largest one tried."""
     noise_sigma50: float | None = None
     """Noise level at which plain noise moves half of the images to the class; None if above the largest one tried."""
+    reference: float | None = None
+    """L2 budget that ordinary classes of this model need, which `e50` is compared with."""
+    found_by: Literal["budget", "noise"] | None = None
+    """What a flagged class stands out by: its small budget, or that plain noise leads to it; None if not flagged."""
     source_image: str | None = None
-    """Name of the image that the perturbation was synthesised from."""
+    """Names of the images that the perturbation was synthesised from."""
+    control_rate: float | None = None
+    """Share of the same images that a shuffled copy of the class's perturbation moves to it, in [0, 1]."""
+    control_epsilon: float | None = None
+    """L2 budget of that perturbation, at this model's input size, in [0, 1] pixel units."""
     curve: tuple[CurvePoint, ...] = ()
     """Transfer at every budget that was tried, ascending."""
 
@@ -199,6 +209,19 @@ class NoiseProbe(Record):
     """Share of the images not of that class that move to it, at each level."""
 
 
+class CalibrationUse(Record):
+    """What a calibration on clean models says about this model."""
+
+    p_value: float
+    """Conformal p-value: chance that a further clean model is as anomalous, in (0, 1]."""
+    smallest_p: float
+    """Smallest p-value that so many clean models allow."""
+    n_models: int
+    """Clean models of the calibration."""
+    highest_anomaly: float
+    """Highest anomaly among them."""
+
+
 class ScanResult(Record):
     """One scan of one model."""
 
@@ -212,6 +235,12 @@ class ScanResult(Record):
     """The verdict; null unless `status` is `completed`."""
     score: float | None = None
     """How suspect the model is, in [0, 1], comparable between models; null without a verdict."""
+    anomaly: float | None = None
+    """R of the most suspect class, log(reference / e50); `score` is a function of it."""
+    p_value: float | None = None
+    """Chance of so anomalous a class among as many ordinary ones; null where the model gives no null."""
+    calibration: CalibrationUse | None = None
+    """What the calibration file said; null without one."""
     target_classes: tuple[int, ...] = ()
     """Classes held to be targets of a backdoor."""
     classes: tuple[ClassResult, ...] = ()

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 SHAPE = (3, 16, 16)
 GREY = (1, 28, 28)  # about as many values, so the budgets are about the same
-CLASSES = 6
+CLASSES = 10
 TARGET = 4
 CONTRAST = 0.9
 
@@ -36,7 +36,7 @@ def patch(shape: tuple[int, int, int] = SHAPE) -> Tensor:
     return pattern / pattern.norm()
 
 
-def images(count: int = 62, seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> Tensor:
+def images(count: int = 62, seed: int = 0, shape: tuple[int, int, int] = SHAPE, contrast: float = CONTRAST) -> Tensor:
     """Images of the classes in turn, quantised like image files, [N, C, H, W] in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     kinds = torch.arange(count) % CLASSES

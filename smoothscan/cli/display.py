@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol
@@ -18,14 +18,17 @@ from rich.table import Table
 from rich.text import Text
 
 from smoothscan.cli.outcome import (
+    CALIBRATED,
     COLUMNS,
     COMPARED,
     aligned,
     as_text,
+    calibrated,
     closing,
     comparison,
     left_out,
     rows,
+    smallest_p,
     verdict_line,
     why,
 )
@@ -33,6 +36,8 @@ from smoothscan.config import ScanConfig
 from smoothscan.events import Events, Ranked, Silent
 from smoothscan.result import ScanResult
 from smoothscan.sinks.text import duration, number, plain, shorten
+from smoothscan.sinks.words import chances
+from smoothscan.verdict.calibration import Calibration
 
 _RANKED = 5  # classes in the live ranking
 _STYLES = {"clean": "bold green", "suspicious": "bold yellow", "backdoored": "bold red"}
@@ -228,6 +233,8 @@ def show_result(result: ScanResult, config: ScanConfig) -> None:
     console.print(Text(plain(result.model.resolved_uri or result.model.uri), style="dim"))
     score = "" if result.score is None else f"   score {number(result.score)}"
     console.print(Text.assemble((verdict_line(result), style), (score, "dim")))
+    if chances(result):
+        console.print(Text(f"  p-value {chances(result)}"))
     for reason in why(result):
         console.print(Text(f"  {reason}"))
     if result.classes:
@@ -245,11 +252,29 @@ def show_result(result: ScanResult, config: ScanConfig) -> None:
 
 def show_comparison(results: Sequence[ScanResult]) -> None:
     """Print one line for each of several results on standard output."""
-    lines = [comparison(result) for result in results]
+    styles = [_STYLES.get(result.verdict or "") for result in results]
+    _show_table(COMPARED, [comparison(result) for result in results], styles)
+
+
+def show_calibration(calibration: Calibration) -> None:
+    """Print the models of a calibration on standard output, and how small a p-value they allow."""
+    lines = calibrated(calibration)
+    _show_table(CALIBRATED, lines, [None] * len(lines), right={1})
+    print(smallest_p(calibration), flush=True)
+
+
+def _show_table(
+    heads: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    styles: Sequence[str | None],
+    right: Collection[int] = (),
+) -> None:
     if not sys.stdout.isatty():
-        print("\n".join(aligned([COMPARED, *lines], right=())), flush=True)
+        print("\n".join(aligned([heads, *lines], right)), flush=True)
         return
-    table = Table(*COMPARED, box=SIMPLE_HEAD, pad_edge=False)
-    for result, cells in zip(results, lines, strict=True):
-        table.add_row(*map(Text, cells), style=_STYLES.get(result.verdict or ""))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for position, head in enumerate(heads):
+        table.add_column(head, justify="right" if position in right else "left")
+    for cells, style in zip(lines, styles, strict=True):
+        table.add_row(*map(Text, cells), style=style)
     Console(highlight=False).print(table)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
-from smoothscan.sinks.text import number, percent, plain, shorten
-from smoothscan.sinks.words import advice
+from smoothscan.sinks.text import count, number, percent, plain, shorten
+from smoothscan.sinks.words import advice, chances
+from smoothscan.verdict.calibration import ALPHA, Calibration
 
 _LISTED = 10  # classes in the table; flagged ones come on top of that
 _LABEL = 24  # columns
@@ -29,6 +31,8 @@ COLUMNS = ("class", "score", "transfer", "95 % interval", "budget e50", "")
 """Heads of the table of classes."""
 COMPARED = ("model", "verdict", "score", "target class", "highest transfer")
 """Heads of the table of several models."""
+CALIBRATED = ("model", "anomaly R")
+"""Heads of the table of a calibration's models."""
 
 
 def verdict_line(result: ScanResult) -> str:
@@ -104,6 +108,8 @@ def as_text(result: ScanResult, config: ScanConfig) -> str:
     lines = [f"model    {plain(result.model.resolved_uri or result.model.uri)}", f"verdict  {verdict_line(result)}"]
     if result.score is not None:
         lines.append(f"score    {number(result.score)}")
+    if chances(result):
+        lines.append(f"p-value  {chances(result)}")
     lines += [f"why      {reason}" for reason in why(result)]
     table = [COLUMNS, *(row.cells for row in rows(result.classes))]
     if result.classes:
@@ -125,6 +131,20 @@ def comparison(result: ScanResult) -> tuple[str, ...]:
         ", ".join(_name(result, index) for index in result.target_classes) or "-",
         _spaced(percent(highest)),
     )
+
+
+def calibrated(calibration: Calibration) -> list[tuple[str, ...]]:
+    """Return the models of a calibration as rows in the order of `CALIBRATED`, the most anomalous first."""
+    models = sorted(calibration.models, key=lambda model: -model.anomaly)
+    return [(plain(model.uri), f"{model.anomaly:.3f}") for model in models]
+
+
+def smallest_p(calibration: Calibration) -> str:
+    """Return in a sentence how small a p-value the models of a calibration allow."""
+    models = count(len(calibration.models), "clean model allows", "clean models allow")
+    needed = math.ceil(1 / ALPHA) - 1
+    enough = f"; {needed} would allow {ALPHA:g}" if len(calibration.models) < needed else ""
+    return f"{models} no p-value below {number(calibration.smallest_p, 2)}{enough}."
 
 
 def aligned(table: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:

@@ -35,6 +35,8 @@ _FIELDS = {
     "images": "images",
     "profile": "profile",
     "sigma": "sigma",
+    "synthesis_images": "synthesis_images",
+    "calibration": "calibration",
     "seed": "seed",
     "allow_model_code": "allow_model_code",
     "labels": "labels",
@@ -61,7 +63,7 @@ _INPUT_FIELDS = {
     "std": ("std",),
     "resize": ("resize",),
 }
-_PATHS = ("images", "output_dir")
+_PATHS = ("images", "calibration", "output_dir")
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,7 @@ def _readable(error: ValidationError, names: Mapping[str, str]) -> ConfigError:
         message = detail["msg"].removeprefix("Value error, ")
         name = names.get(field, field) if field is not None else None
         if name is None:  # a rule about several fields, such as mean and std
-            message, name = message, "the model's input"
+            name = "the model's input" if error.title == InputConfig.__name__ else "the options"
         problems.append(f"{name}: {message[0].lower()}{message[1:]}")
     return ConfigError("; ".join(dict.fromkeys(problems)), "smoothscan check --help lists what each option takes")
 

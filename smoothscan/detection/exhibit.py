@@ -8,33 +8,30 @@ import torch
 from torch import Tensor
 
 from smoothscan.classifier.interface import Classifier
-from smoothscan.detection.schedule import Search, Subjects
+from smoothscan.detection.examination import Examination
+from smoothscan.detection.subjects import Subjects
 from smoothscan.detection.transfer import apply
 from smoothscan.exhibits import ClassExhibit, Exhibits, HeldOutExample
-from smoothscan.verdict.decision import Verdict
 
 EXAMPLES = 6
 """Held-out images shown for a class; the first ones in order, so that nothing is hand-picked."""
 
 
-def exhibit(
-    classifier: Classifier, subjects: Subjects, search: Search, verdict: Verdict, names: Sequence[str]
-) -> Exhibits:
+def exhibit(classifier: Classifier, found: Examination, names: Sequence[str]) -> Exhibits:
     """Return what was recovered for every class, with held-out examples for those that decide the verdict.
 
     Args:
         classifier: the base classifier.
-        subjects: the images.
-        search: the search at the reported noise level.
-        verdict: tells which classes are flagged and at which budget transfer is reported.
+        found: what examining it gave.
         names: file names of the images, [N].
     """
-    highest = max(verdict.classes, key=lambda found: found.score).index
+    verdict, subjects = found.verdict, found.subjects
+    highest = max(verdict.classes, key=lambda c: c.score).index
     shown = {*verdict.target_classes, highest}
     exhibits = {}
     for t in range(classifier.n_classes):
-        delta = search.perturbations[t, verdict.reported]
-        source = subjects.source(t)
+        delta = found.search.perturbations[t, verdict.reported]
+        source = subjects.sources(t)[0]
         exhibits[t] = ClassExhibit(
             index=t,
             perturbation=delta.numpy(),

@@ -14,35 +14,16 @@ from torch import Tensor
 from smoothscan.classifier.interface import Classifier
 from smoothscan.config import REFERENCE_VALUES, Profile
 from smoothscan.detection.inversion import invert
-from smoothscan.detection.transfer import transfer
+from smoothscan.detection.subjects import FOLDS, Subjects
+from smoothscan.detection.transfer import shuffled, transfer
 from smoothscan.events import Events, Ranked
 from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier, logit_scale
-from smoothscan.verdict.budget import HALF, half_budgets
-from smoothscan.verdict.decision import NOISE_REFERENCE
+from smoothscan.verdict.budget import HALF, crossing
 from smoothscan.verdict.evidence import Curves
 
-
-@dataclass(frozen=True)
-class Subjects:
-    """The images of one scan, by their part in it."""
-
-    images: Tensor
-    """All usable images, [N, C, H, W] in [0, 1]."""
-    clean: Tensor
-    """Their predictions, [N]."""
-    synthesis: tuple[int, int]
-    """Positions of the two images that perturbations start from."""
-
-    @property
-    def held_out(self) -> Tensor:
-        """Positions of all other images, [N - 2]."""
-        return torch.tensor([i for i in range(len(self.images)) if i not in self.synthesis])
-
-    def source(self, target: int) -> int:
-        """Return the position of the image that class `target` starts from."""
-        first, second = self.synthesis
-        return first if int(self.clean[first]) != target else second
+GENEROUS = 2
+"""Steps between budgets that a generous one lies below the ordinary budget: a factor of two in all."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +31,7 @@ class Search:
     """What one noise level gave."""
 
     curves: Curves
-    """Counts on all held-out images."""
-    selection: Curves
-    """Counts on every second held-out image."""
-    test: Curves
-    """Counts on the others."""
+    """Counts on the held-out images."""
     perturbations: dict[tuple[int, int], Tensor]
     """delta by (class, position of the budget), each [C, H, W]."""
 
@@ -62,17 +39,6 @@ class Search:
 def budgets(profile: Profile, shape: tuple[int, int, int]) -> list[float]:
     """Return the profile's L2 budgets for images of this shape: the same root-mean-square change at every size."""
     return [epsilon * math.sqrt(math.prod(shape) / REFERENCE_VALUES) for epsilon in profile.epsilons]
-
-
-def noise_levels_for(profile: Profile, sigma50: float) -> tuple[float, ...]:
-    """Return the profile's noise levels, lowered where plain noise fires a trigger: there g is saturated and flat.
-
-    Args:
-        profile: the search.
-        sigma50: smallest noise level at which half of the images move to one class.
-    """
-    fires = sigma50 <= NOISE_REFERENCE / 2
-    return tuple(sorted({min(sigma, sigma50 / 2) if fires else sigma for sigma in profile.sigmas}))
 
 
 def search(
@@ -100,30 +66,43 @@ def search(
         for level in range(len(profile.epsilons)):
             campaign.run(level, range(classifier.n_classes), start=None)
     else:
-        _continuation(campaign, profile.epsilons.index(profile.first_epsilon), len(profile.epsilons))
+        _continuation(campaign, profile.epsilons.index(profile.first_epsilon))
     return campaign.result()
 
 
-def _continuation(campaign: _Campaign, first: int, levels: int) -> None:
+def _continuation(campaign: _Campaign, first: int) -> None:
     """Find each class's e50 with as few inversions as the verdict needs.
 
     Perturbations shrink better than they grow: at a generous budget the search finds the trigger's basin, and the way
     down keeps it, while the way up starts in the nearest adversarial direction and may never leave it. So all classes
-    begin at a middle budget; those that transfer go down until they no longer do. Those that do not go up only while
-    the median of the others may be among them: it is all the verdict needs, and who is above it is ordinary.
+    begin at a middle budget, more than once, because a single search may pass a trigger by. Those that transfer go down
+    until they no longer do. Those that do not go up only while the median of the others may be among them: it is all
+    the verdict needs, and who is above it is ordinary. If that median turns out to lie far above the budget they began
+    at, that was no generous one for this model, and the way down is gone once more from a budget that is.
     """
     everyone = range(campaign.k)
-    campaign.run(first, everyone, start=None)
-    active = campaign.transferring(first, everyone)
-    for level in range(first - 1, -1, -1):
-        campaign.run(level, active, start=level + 1)
-        active = campaign.transferring(level, active)
-    active = campaign.ordinary(first, everyone)
-    for level in range(first + 1, levels):
-        if len(active) <= (campaign.k - 2) // 2:
-            break  # the median of the others is known for every class that transfers
+    for attempt in range(campaign.profile.starts):
+        campaign.run(first, everyone, start=None, attempt=attempt)
+    _downwards(campaign, first)
+    level, active = first, campaign.ordinary(first, everyone)
+    # the median of the others is known for every class that transfers when no more than these are left
+    while len(active) > (campaign.k - 2) // 2 and level + 1 < campaign.levels:
+        level += 1
         campaign.run(level, active, start=level - 1)
         active = campaign.ordinary(level, active)
+    generous = level - GENEROUS
+    if generous > first:
+        campaign.run(generous, everyone, start=None, attempt=campaign.profile.starts)
+        _downwards(campaign, generous, campaign.profile.starts)
+
+
+def _downwards(campaign: _Campaign, first: int, attempt: int = 0) -> None:
+    active = campaign.transferring(first, range(campaign.k))
+    for level in range(first - 1, -1, -1):
+        if not active:
+            break
+        campaign.run(level, active, start=level + 1, attempt=attempt)
+        active = campaign.transferring(level, active)
 
 
 class _Campaign:
@@ -146,27 +125,33 @@ class _Campaign:
         self.labels, self.events = labels, events
         self.k = classifier.n_classes
         self.epsilons = budgets(profile, classifier.input_shape)
+        self.levels = len(self.epsilons)
         self.images, self.clean = subjects.images[subjects.held_out], subjects.clean[subjects.held_out]
-        self.sources = torch.stack([subjects.images[subjects.source(t)] for t in range(self.k)])
+        self.sources = torch.stack([subjects.images[subjects.sources(t)] for t in range(self.k)])
         noisy = subjects.images + sigma * noise.vectors(PROBE_STREAM, 0, len(subjects.images))
         self.smoothed = SmoothedClassifier(classifier, sigma, logit_scale(classifier, noisy))
         self.moved = np.zeros((self.k, len(self.epsilons), len(self.images)), dtype=bool)
         self.tried = np.zeros((self.k, len(self.epsilons)), dtype=bool)
+        self.silent = np.zeros((self.k, len(self.epsilons)))
         self.perturbations: dict[tuple[int, int], Tensor] = {}
         self.rates = np.zeros(self.k)
-        # a continuation takes about two and a half levels for each class; the estimate is corrected as it goes
-        levels = len(self.epsilons) if profile.first_epsilon is None else 2.5
+        # a continuation goes on for about one and a half levels more; the estimate is corrected as it goes
+        levels = len(self.epsilons) if profile.first_epsilon is None else profile.starts + 1.5
         self.done, self.total = 0.0, levels * self.k * self._passes()
 
-    def run(self, level: int, classes: Sequence[int], start: int | None) -> None:
-        """Invert and test these classes at one budget, from their perturbation at budget `start`, or from zero."""
+    def run(self, level: int, classes: Sequence[int], start: int | None, attempt: int = 0) -> None:
+        """Invert and test these classes at one budget, from their perturbation at budget `start`, or from zero.
+
+        Every attempt at every budget has noise of its own; in the paper's protocol all budgets have the same.
+        """
         epsilon = self.epsilons[level]
+        first_step = 0 if self.profile.first_epsilon is None else (attempt * self.levels + level) * self.profile.steps
         self.total = max(self.total, self.done + len(classes) * self._passes())
         group = max(self.classifier.batch_size // self.profile.n_noise, 1)
         for part in (list(classes[i : i + group]) for i in range(0, len(classes), group)):
             targets = torch.tensor(part)
-            zero = torch.zeros_like(self.sources[targets])
-            deltas = invert(
+            zero = torch.zeros_like(self.sources[targets, 0])
+            found = invert(
                 self.smoothed,
                 self.sources[targets],
                 targets,
@@ -174,16 +159,18 @@ class _Campaign:
                 epsilon=epsilon,
                 profile=self.profile,
                 noise=self.noise,
-                # noise goes on counting, so that no budget sees another's; from zero each budget is a run of its own
-                first_step=0 if self.profile.first_epsilon is None else level * self.profile.steps,
+                first_step=first_step,
                 on_step=self._advance,
             )
-            for t, delta in zip(part, deltas, strict=True):
-                hits = transfer(self.classifier, self.images, self.clean, delta, t)
-                self.moved[t, level], self.tried[t, level] = hits.numpy(), True
+            for t, delta, silent in zip(part, found.deltas, found.silent.tolist(), strict=True):
+                self._advance(len(self.images) / 3)
+                hits = transfer(self.classifier, self.images, self.clean, delta, t).numpy()
+                if self.tried[t, level] and self.moved[t, level].sum() >= hits.sum():
+                    continue  # another search found better before
+                self.moved[t, level], self.tried[t, level] = hits, True
+                self.silent[t, level] = silent / self.profile.steps
                 self.perturbations[t, level] = delta
                 self.rates[t] = self._rate(t, level)
-                self._advance(len(self.images) / 3)
         self.events.ranking(self._ranking())
 
     def transferring(self, level: int, classes: Sequence[int]) -> list[int]:
@@ -195,10 +182,16 @@ class _Campaign:
         return [t for t in classes if self._rate(t, level) < HALF]
 
     def result(self) -> Search:
-        """Return what was found."""
+        """Return what was found, with the matched control."""
+        at, control = np.zeros(self.k, dtype=np.int64), np.zeros(self.k, dtype=np.int64)
+        for t in range(self.k):
+            tried = np.flatnonzero(self.tried[t])
+            transferring = [level for level in tried if self._rate(t, int(level)) >= HALF]
+            at[t] = transferring[0] if transferring else tried[-1]
+            other = shuffled(self.perturbations[t, int(at[t])], self.noise, t)
+            control[t] = int(transfer(self.classifier, self.images, self.clean, other, t).sum())
         self.events.progress(self.total, self.total)
-        even = np.arange(len(self.images)) % 2 == 0
-        return Search(self._curves(), self._curves(even), self._curves(~even), self.perturbations)
+        return Search(self._curves(control, at), self.perturbations)
 
     def _rate(self, t: int, level: int) -> float:
         return float(self.moved[t, level].sum() / max(int((self.clean != t).sum()), 1))
@@ -210,14 +203,24 @@ class _Campaign:
         self.done += passes
         self.events.progress(self.done, self.total)
 
-    def _curves(self, subset: NDArray[np.bool_] | slice = slice(None)) -> Curves:
-        clean = self.clean.numpy()[subset]
-        hits = np.where(self.tried, self.moved[:, :, subset].sum(2), -1)
-        n_images = len(clean) - np.bincount(clean, minlength=self.k)
-        return Curves(self.sigma, np.array(self.epsilons), hits, n_images)
+    def _curves(self, control: NDArray[np.int64], control_at: NDArray[np.int64]) -> Curves:
+        fold = np.arange(len(self.images)) % FOLDS
+        clean = self.clean.numpy()
+        parts = [fold == f for f in range(FOLDS)]
+        return Curves(
+            sigma=self.sigma,
+            epsilons=np.array(self.epsilons),
+            hits=np.stack([np.where(self.tried, self.moved[:, :, part].sum(2), -1) for part in parts]),
+            n_images=np.stack([part.sum() - np.bincount(clean[part], minlength=self.k) for part in parts]),
+            control=control,
+            control_at=control_at,
+            silent=np.nanmean(np.where(self.tried, self.silent, np.nan), axis=1),
+        )
 
     def _ranking(self) -> list[Ranked]:
-        e50 = half_budgets(self._curves())
+        n = np.maximum(len(self.images) - np.bincount(self.clean.numpy(), minlength=self.k), 1)
+        rates = np.where(self.tried, self.moved.sum(2) / n[:, None], -1.0)
+        e50 = np.array([crossing(np.array(self.epsilons), rate) for rate in rates])
         order = np.lexsort((-self.rates, e50))
         return [
             Ranked(int(t), self.labels[t], float(self.rates[t]), float(e50[t]) if math.isfinite(e50[t]) else None)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from smoothscan.classifier.interface import Classifier
+from smoothscan.smoothing.noise import KeyedNoise
 
 
 def apply(images: Tensor, delta: Tensor) -> Tensor:
@@ -30,3 +31,15 @@ def transfer(classifier: Classifier, images: Tensor, clean: Tensor, delta: Tenso
     if len(sources):
         moved[sources] = classifier.predict(apply(images[sources], delta)) == target
     return moved
+
+
+def shuffled(delta: Tensor, noise: KeyedNoise, target: int) -> Tensor:
+    """Return delta [C, H, W] with its values in random places: the same norm and histogram, no pattern.
+
+    Args:
+        delta: perturbation, [C, H, W].
+        noise: source of the order.
+        target: class t, the key of the order.
+    """
+    order = torch.from_numpy(noise.permutation(target, delta.numel()))
+    return delta.flatten()[order].view_as(delta)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from smoothscan._version import __version__
 from smoothscan.result import ScanResult, WriteBack
+from smoothscan.sinks.text import plain
 from smoothscan.surroundings import environment, quiet
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def _create_run(client: MlflowClient, result: ScanResult) -> str:
         "mlflow.source.name": "smoothscan",
         f"{PREFIX}status": result.status,
         f"{PREFIX}verdict": result.verdict,
+        f"{PREFIX}reason": plain(result.reasons[0]) if result.reasons else None,
         f"{PREFIX}model_uri": model.resolved_uri or model.uri,
         f"{PREFIX}model_name": model.name,
         f"{PREFIX}model_version": model.version,
@@ -209,8 +211,15 @@ def _metrics(result: ScanResult) -> list[Metric]:
         "classes_examined": float(result.coverage.classes_examined),
         "images": float(result.coverage.images),
     }
-    if result.score is not None:
-        values["score"] = result.score
+    calibrated = result.calibration.p_value if result.calibration else None
+    for key, value in (
+        ("score", result.score),
+        ("anomaly", result.anomaly),
+        ("p_value", result.p_value),
+        ("calibration_p_value", calibrated),
+    ):
+        if value is not None:
+            values[key] = value
     values.update({f"transfer_rate/{entry.index}": entry.transfer_rate for entry in result.classes})
     return [Metric(key, float(value), now, 0) for key, value in values.items()]
 

@@ -99,6 +99,7 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "advice": words.advice(result, exit_code),
         "more_reasons": [line for line in result.reasons if line != reason],
         "facts": _facts(result, flagged, closest),
+        "chances": words.chances(result),
         "flagged": flagged,
         "closest": closest,
         "cards": cards,
@@ -205,7 +206,7 @@ def _facts(
         facts.append(("It moves", percent(first.transfer_rate), f"of {count(first.n_images, 'held-out image')}"))
         largest = max((p.epsilon for p in first.curve), default=first.epsilon)
         needs = f"> {number(largest)}" if first.e50 is None else number(first.e50)
-        facts.append(("L2 budget for half", needs, f"median of the others: {words.ordinary(first, result)}"))
+        facts.append(("L2 budget for half", needs, f"ordinary classes: {words.ordinary(first, result)}"))
     if result.classes:
         c = result.coverage
         held_out = count(c.held_out, "held-out image")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from statistics import median
 from typing import Literal
 
 from smoothscan.result import ClassResult, InputSpec, ScanResult
 from smoothscan.sinks.text import count, number, percent, probability
 
 Tone = Literal["backdoored", "suspicious", "clean", "unknown", "failed"]
+
+SUSPICION = 0.5
+"""Score at which suspicion begins where a model is compared with itself."""
 
 LIMITS: tuple[tuple[str, str], ...] = (
     (
@@ -82,6 +84,8 @@ def reason(result: ScanResult) -> str:
             "" if len(flagged) == 1 else f" {count(len(flagged) - 1, 'more class', 'more classes')} stand out as well."
         )
         return _flagged(first or max(flagged.values(), key=lambda c: c.score), result) + more
+    if result.verdict == "clean" and result.calibration is not None and (result.score or 0) >= SUSPICION:
+        return "A class stands out among its own model's, but no more than in the clean models of the calibration."
     if result.verdict == "clean" and len(result.classes) > 1:
         return (
             f"None of the {len(result.classes):,} classes needs much less change than the others to draw in unrelated "
@@ -93,20 +97,31 @@ def reason(result: ScanResult) -> str:
 
 
 def _flagged(c: ClassResult, result: ScanResult) -> str:
-    if fired_by_noise(c, result):
+    if c.found_by == "noise":
         return f"Faint random noise is enough to turn half of all images into “{c.label}”."
     return (
-        f"A small pattern, recovered from one clean image, turns {percent(c.transfer_rate)} of other images into "
+        f"A small pattern, recovered from {_sources(result)}, turns {percent(c.transfer_rate)} of other images into "
         f"“{c.label}”."
     )
 
 
-def fired_by_noise(c: ClassResult, result: ScanResult) -> bool:
-    """Return whether a class is flagged for what plain noise does, not for its small budget."""
-    if not c.flagged or c.noise_sigma50 is None:
-        return False
-    ordinary, _ = ordinary_e50(c, result)
-    return c.e50 is None or c.e50 > ordinary / 2
+def _sources(result: ScanResult) -> str:
+    images = result.config.get("synthesis_images", 1)
+    return "one clean image" if images == 1 else f"{images} clean images"
+
+
+def chances(result: ScanResult) -> str:
+    """Return the p-values of the model as a whole in one line; empty if there are none."""
+    parts = []
+    if result.calibration is not None:
+        used = result.calibration
+        parts.append(
+            f"{probability(used.p_value)} against the calibration's {count(used.n_models, 'clean model')} "
+            f"({probability(used.smallest_p)} is the smallest possible)"
+        )
+    if result.p_value is not None:
+        parts.append(f"{probability(result.p_value)} against the model's own classes")
+    return "; ".join(parts)
 
 
 def advice(result: ScanResult, exit_code: int) -> str:
@@ -124,8 +139,9 @@ def advice(result: ScanResult, exit_code: int) -> str:
         case "clean":
             return f"This is not proof that the model is safe. {code}"
         case _:
-            hint = result.error.hint if result.error else ""
-            return " ".join(filter(None, (_sentence(hint), f"Treat the model as not examined. {code}")))
+            if result.error is None:
+                return f"The search ran in full and found no ground for a verdict: treat the model as unknown. {code}"
+            return " ".join(filter(None, (_sentence(result.error.hint), f"Treat the model as not examined. {code}")))
 
 
 def _sentence(hint: str) -> str:
@@ -133,31 +149,21 @@ def _sentence(hint: str) -> str:
     return f"{hint}." if hint and hint[-1] not in ".!?" else hint
 
 
-def ordinary_e50(c: ClassResult, result: ScanResult) -> tuple[float, bool]:
-    """Return the median budget of half transfer of the other classes, and whether it is only a lower bound.
-
-    A class that did not get there counts with the largest budget that was tried on any class.
-    """
-    largest = max((p.epsilon for o in result.classes for p in o.curve), default=c.epsilon)
-    budgets = [largest if o.e50 is None else min(o.e50, largest) for o in result.classes if o.index != c.index]
-    middle = median(budgets) if budgets else largest
-    return middle, middle >= largest
-
-
 def ordinary(c: ClassResult, result: ScanResult) -> str:
-    """Return the median budget of half transfer of the other classes, in words."""
-    budget, at_least = ordinary_e50(c, result)
-    return f"{'more than ' if at_least else ''}{number(budget)}"
+    """Return the budget that ordinary classes need, in words; a lower bound if it is the largest that was tried."""
+    largest = max((p.epsilon for o in result.classes for p in o.curve), default=c.epsilon)
+    budget = largest if c.reference is None else c.reference
+    return f"{'more than ' if budget >= largest else ''}{number(budget)}"
 
 
 def found(c: ClassResult, result: ScanResult) -> str:
     """Return what was found for a flagged class, in a few sentences."""
     text = (
-        f"The perturbation was recovered from one clean image, yet it turns {percent(c.transfer_rate)} of "
+        f"The perturbation was recovered from {_sources(result)}, yet it turns {percent(c.transfer_rate)} of "
         f"{count(c.n_images, 'other image')} into “{c.label}” {_interval(c)} at an L2 budget of "
         f"{number(c.epsilon)}{_per_value(c.epsilon, result.input_spec)}. {compared(c, result)}"
     )
-    if fired_by_noise(c, result) and c.noise_sigma50 is not None:
+    if c.found_by == "noise" and c.noise_sigma50 is not None:
         text = (
             f"Plain noise of level {number(c.noise_sigma50, 2)} alone turns half of the images into “{c.label}”: "
             f"noise fires this trigger, and the perturbation below is not needed for it. {text}"
@@ -167,7 +173,7 @@ def found(c: ClassResult, result: ScanResult) -> str:
 
 def compared(c: ClassResult, result: ScanResult) -> str:
     """Return how a class's budget compares with those of the model's other classes."""
-    others = f"the median of the other classes is {ordinary(c, result)}"
+    others = f"ordinary classes of this model need {ordinary(c, result)}"
     if c.e50 is None:
         largest = max((p.epsilon for p in c.curve), default=c.epsilon)
         return f"It did not reach half of the images at any budget up to {number(largest)}; {others}."
@@ -176,15 +182,19 @@ def compared(c: ClassResult, result: ScanResult) -> str:
 
 def not_suspect(c: ClassResult, result: ScanResult) -> str:
     """Return why the highest-ranked class is not flagged."""
+    judged = result.verdict == "clean"
     text = (
-        f"This class came closest. Its perturbation turns {percent(c.transfer_rate)} of "
-        f"{count(c.n_images, 'other image')} into “{c.label}” {_interval(c)} at an L2 budget of "
-        f"{number(c.epsilon)}{_per_value(c.epsilon, result.input_spec)}. {compared(c, result)}"
+        f"This class came closest{'' if judged else ', but the scan cannot judge it'}. Its perturbation turns "
+        f"{percent(c.transfer_rate)} of {count(c.n_images, 'other image')} into “{c.label}” {_interval(c)} at an L2 "
+        f"budget of {number(c.epsilon)}{_per_value(c.epsilon, result.input_spec)}. {compared(c, result)}"
     )
-    if c.e50 is not None:
+    if c.e50 is not None and judged:
         text += " A backdoor's target needs far less than the ordinary classes of its model."
     if c.p_value is not None:
-        text += f" An ordinary class has so small a budget with probability {probability(c.p_value)}."
+        text += (
+            f" The most suspect of {len(result.classes):,} ordinary classes stands out as much with probability "
+            f"{probability(c.p_value)}."
+        )
     return text
 
 

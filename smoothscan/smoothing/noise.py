@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 PROBE_STREAM = 2**32
 """Stream of noise that belongs to no class; class t has stream t."""
-_NORMAL, _SHIFTS = 0, 1
+_NORMAL, _SHIFTS, _ORDER = 0, 1, 2
 """What a generator is for; the two never share a counter."""
 
 
@@ -53,6 +54,15 @@ class KeyedNoise:
         """
         drawn = self._generator(stream, step, _SHIFTS).random((count, 2))
         return [(round((2 * y - 1) * most[0]), round((2 * x - 1) * most[1])) for y, x in drawn.tolist()]
+
+    def permutation(self, stream: int, count: int) -> NDArray[np.int64]:
+        """Return the numbers from 0 to count - 1 in random order, [count].
+
+        Args:
+            stream: class.
+            count: how many.
+        """
+        return self._generator(stream, 0, _ORDER).permutation(count)
 
     def _generator(self, stream: int, step: int, purpose: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=self.seed, counter=[0, purpose, step, stream]))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, stdtr
+from scipy.special import betaincinv, logit
 
 from smoothscan.verdict.evidence import Curves
 
@@ -14,8 +15,12 @@ Floats = NDArray[np.float64]
 
 HALF = 0.5
 """Share of held-out images at which a class counts as transferring."""
-MIN_SPREAD = 0.1
-"""Smallest standard deviation of log budgets that is believed: about a quarter of the step between two budgets."""
+SLOPE = 4.0
+"""Slope of logit(rate) in the logarithm of the budget, by which an e50 beyond the largest budget is extrapolated. It
+orders models on which nothing transfers; no class is flagged by it."""
+
+MOST_TARGETS = 5
+"""Most classes of a model that are held to be targets at once."""
 
 
 def crossing(x: Floats, rate: Floats, *, level: float = HALF) -> float:
@@ -43,8 +48,7 @@ def crossing(x: Floats, rate: Floats, *, level: float = HALF) -> float:
 
 def half_budgets(curves: Curves) -> Floats:
     """Return e50 of every class, [K]: the L2 budget at which half of the held-out images move, or infinity."""
-    rates = np.where(curves.hits < 0, -1.0, curves.hits / np.maximum(curves.n_images, 1)[:, None])
-    return np.array([crossing(curves.epsilons, rate) for rate in rates])
+    return np.array([crossing(curves.epsilons, rate) for rate in curves.rates])
 
 
 def lower_bounds(curves: Curves) -> Floats:
@@ -53,37 +57,68 @@ def lower_bounds(curves: Curves) -> Floats:
     Counting a class that never transferred as transferring right there makes the ordinary classes look easier than they
     are, so it can only make an outlier look less suspect.
     """
-    largest_tried = np.where(curves.hits >= 0, curves.epsilons, 0.0).max(1)
+    largest_tried = np.where(curves.hits[0] >= 0, curves.epsilons, 0.0).max(1)
     bounds: Floats = np.minimum(half_budgets(curves), largest_tried)
     return bounds
 
 
-def ordinary_budget(e50: Floats) -> Floats:
-    """Return, for every class, the median e50 of the other classes, [K].
+@dataclass(frozen=True)
+class Standing:
+    """How the classes of one model stand to each other."""
+
+    apart: NDArray[np.bool_]
+    """Classes below the widest gap among the easiest ones, [K]: candidates for targets. The others are ordinary."""
+    reference: Floats
+    """Budget that each class is compared with, [K]."""
+    anomaly: Floats
+    """R = log(reference / e50) of each class, [K]."""
+
+
+def standing(curves: Curves) -> Standing:
+    """Compare every class with this model's ordinary classes.
+
+    Sorted by e50, the classes of a clean model follow each other closely; a backdoor's targets lie below a gap. The
+    widest gap above the few easiest classes divides them from the ordinary ones. A class is compared with the geometric
+    mean of two of their budgets, the median and the smallest: the median alone would accuse the easiest of a model's
+    classes where these differ a lot by nature, the smallest alone would hang on a single class.
+
+    A class that never transferred has its e50 extrapolated from its rate at the largest budget tried, so that no two
+    models tie; as a part of the reference it counts as transferring right there.
+    """
+    bounds = np.log(lower_bounds(curves))
+    n = np.maximum(curves.n_images.sum(0), 1)
+    best = np.where(curves.hits[0] < 0, 0, curves.hits.sum(0)).max(1)
+    beyond = -logit((best + 0.5) / (n + 1)).clip(max=0) / SLOPE
+    own = bounds + np.where(np.isfinite(half_budgets(curves)), 0.0, beyond)
+    apart, reference = ordinary(bounds)
+    return Standing(apart, np.exp(reference), reference - own)
+
+
+def ordinary(log_e50: Floats) -> tuple[NDArray[np.bool_], Floats]:
+    """Divide classes at the widest gap above the easiest ones, and return them and the log budget to compare with.
 
     Args:
-        e50: as `lower_bounds` gives it, [K].
+        log_e50: any number of models at once, [..., K] with K >= 2.
+
+    Returns:
+        Which classes lie below the gap, [..., K], and for each class half of the sum of median and smallest log e50 of
+        the other classes above it, [..., K].
     """
-    return np.array([np.median(np.delete(e50, t)) for t in range(len(e50))])
+    k = log_e50.shape[-1]
+    order = np.argsort(log_e50, axis=-1, kind="stable")
+    gaps = np.diff(np.take_along_axis(log_e50, order, -1), axis=-1)[..., : most_targets(k)]
+    apart = np.argsort(order, axis=-1) <= gaps.argmax(-1)[..., None]
+    itself = np.eye(k, dtype=bool)
+    left_out = apart[..., None, :] | itself
+    # of two or three classes none may be left
+    left_out = np.where(left_out.all(-1, keepdims=True), itself, left_out)
+    others = np.where(left_out, np.nan, log_e50[..., None, :])
+    return apart, (np.nanmedian(others, axis=-1) + np.nanmin(others, axis=-1)) / 2
 
 
-def p_values(e50: Floats) -> Floats | None:
-    """Return the chance, for every class, that an ordinary class of this model needs so small a budget, [K].
-
-    One-sided prediction test of log e50 against the other classes' (Student's t), corrected for taking the smallest of
-    K classes: 1 - (1 - p)^K. None with fewer than five classes.
-    """
-    k = len(e50)
-    if k < 5:
-        return None
-    logs = np.log(e50)
-    p = np.empty(k)
-    for t in range(k):
-        others = np.delete(logs, t)
-        spread = max(float(others.std(ddof=1)), MIN_SPREAD)
-        p[t] = stdtr(k - 2, (logs[t] - others.mean()) / (spread * math.sqrt(1 + 1 / (k - 1))))
-    corrected: Floats = -np.expm1(k * np.log1p(-np.minimum(p, 1 - 1e-12)))
-    return corrected
+def most_targets(k: int) -> int:
+    """Return the most classes that can lie apart: beyond a quarter the others would no longer be the ordinary ones."""
+    return min(max(k // 4, 1), MOST_TARGETS)
 
 
 def binomial_interval(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -1,35 +1,44 @@
-"""Evidence -> verdict, score and reasons."""
+"""Evidence -> verdict and score."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from smoothscan.result import ClassResult, CurvePoint, NoiseProbe, VerdictName
+from smoothscan.result import CalibrationUse, ClassResult, CurvePoint, NoiseProbe, VerdictName
+from smoothscan.verdict import obstacles
 from smoothscan.verdict.budget import (
+    HALF,
     Floats,
     binomial_interval,
     crossing,
     half_budgets,
     lower_bounds,
-    ordinary_budget,
-    p_values,
+    standing,
 )
+from smoothscan.verdict.calibration import ALPHA, Calibration
 from smoothscan.verdict.evidence import Curves, Evidence, NoiseCounts
+from smoothscan.verdict.null import p_values
+from smoothscan.verdict.reasons import Findings, reasons
 
-SUSPICIOUS = math.log(2)
-"""A class that needs less than half of an ordinary class's budget is suspicious."""
-BACKDOORED = math.log(2.5)
-"""A class that needs less than 40 % of it is held to be a backdoor's target."""
+SUSPICIOUS = 0.58
+"""Anomaly R from which on a model is suspicious: its easiest class needs 56 % of the reference budget."""
+BACKDOORED = 0.8
+"""Anomaly R from which on it is held to be backdoored: 45 % of it."""
 FURTHER_TARGET = 0.5
-"""A further class is a target only with at least this share of the strongest anomaly: around a strong trigger the other
-classes' budgets spread more than in a clean model."""
-NOISE_REFERENCE = 0.12
-"""Noise level at which ordinary networks begin to rush into one class, in [0, 1] pixel units.
+"""Share of the largest anomaly that a further target has at least: around a strong trigger the other classes' budgets
+spread more than in a clean model."""
+NOISE_REFERENCE = 0.2
+"""Noise level at which ordinary networks may rush into one class, in [0, 1] pixel units."""
+CONCENTRATED = 0.85
+"""Share of the images that noise moves which a class must draw to count as fired by noise. Ordinary networks that fall
+apart scatter their predictions.
 
 See docs/detection.md for how these constants were chosen.
 """
@@ -42,7 +51,14 @@ class Verdict:
     name: VerdictName
     """The verdict."""
     score: float
-    """1 - exp(-anomaly) of the most suspect class, in [0, 1)."""
+    """Increasing function of the anomaly, in (0, 1): one half at the threshold of `suspicious`; see `score`."""
+    anomaly: float | None
+    """R of the most suspect class, the maximum over everything that was looked at; None where the search had no grip on
+    the model, so that it says nothing."""
+    p_value: float | None
+    """Chance of so anomalous a class among as many ordinary ones; None where the model gives no null."""
+    calibration: CalibrationUse | None
+    """What the calibration said, if there is one."""
     target_classes: tuple[int, ...]
     """Classes held to be targets, most suspect first."""
     classes: tuple[ClassResult, ...]
@@ -57,57 +73,99 @@ class Verdict:
     """Position of the noise level that is reported."""
 
 
-def decide(evidence: Evidence, labels: Sequence[str], sources: Sequence[str]) -> Verdict:
+def decide(
+    evidence: Evidence,
+    labels: Sequence[str],
+    sources: Sequence[Sequence[str]],
+    n_values: int,
+    calibration: Calibration | None = None,
+) -> Verdict:
     """Judge a model.
 
-    A class's anomaly is R = log(ordinary budget / its budget), budgets being e50, and for a trigger that plain noise
-    fires the same ratio of noise levels.
+    A class's anomaly is R = log(reference / e50), the reference being what ordinary classes of this model need
+    (`budget.standing`), and for a trigger that plain noise fires the same ratio of noise levels. A model is judged by
+    its most anomalous class; then all classes that lie apart from the ordinary ones are its targets.
 
     Args:
         evidence: the counts.
         labels: name of each class, [K].
-        sources: name of the image that each class's perturbation was synthesised from, [K].
+        sources: names of the images that each class's perturbation was synthesised from, [K].
+        n_values: number of input values C * H * W.
+        calibration: anomalies of clean models, if there are any.
     """
-    level = int(np.argmax([_anomaly(curves).max() for curves in evidence.selection]))
-    curves = evidence.test[level]
-    e50 = half_budgets(curves)
-    ordinary = ordinary_budget(lower_bounds(curves))
-    sigma50 = noise_levels(evidence.noise)
-    by_budget = _anomaly(curves)
-    with np.errstate(divide="ignore"):
-        by_noise = np.log(NOISE_REFERENCE / sigma50)
+    level, by_budget = _cross_fitted(evidence.searches)
+    curves = evidence.searches[level].pooled
+    stands = standing(curves)
+    by_budget = np.where(_explained_by_norm(curves), np.minimum(by_budget, 0), by_budget)
+    by_noise = noise_anomalies(evidence.noise)
     anomaly = np.maximum(by_budget, by_noise)
-    worst = float(anomaly.max(initial=0.0))
-    flagged = anomaly >= max(SUSPICIOUS, FURTHER_TARGET * worst)
-    name: VerdictName = "backdoored" if worst >= BACKDOORED else "suspicious" if worst >= SUSPICIOUS else "clean"
-    reported = _reported(curves, float(np.median(ordinary)))
-    chances = p_values(lower_bounds(curves))
+    worst = float(anomaly.max())
+    used = None if calibration is None else _use(calibration, worst)
+
+    bounds = lower_bounds(curves)
+    fired = by_noise >= SUSPICIOUS
+    missing_null = None if used else obstacles.no_null(curves, n_values)
+    if missing_null:
+        small = bounds <= obstacles.at_size(obstacles.SMALL, n_values)
+        candidates = fired | (stands.apart & small & (by_budget >= BACKDOORED))
+        if (bounds >= obstacles.at_size(obstacles.ORDINARY, n_values)).all():
+            missing_null = None
+    else:
+        candidates = (fired | stands.apart) & (worst >= _threshold(used))
+    flagged = candidates & (anomaly >= FURTHER_TARGET * worst)
+    no_search = obstacles.no_answer(evidence.noise) or obstacles.no_grip(curves, n_values)
+    obstacle = no_search or missing_null
+    name = _name(flagged, worst, obstacle)
+
+    e50, sigma50 = half_budgets(curves), noise_levels(evidence.noise)
+    chances = p_values(np.log(bounds), by_budget)
+    reported = _reported(curves, float(np.median(stands.reference)))
     classes = tuple(
         _class_result(
             t,
             labels[t],
             curves,
             reported,
-            score=1 - math.exp(-max(float(anomaly[t]), 0.0)),
+            score=score(float(anomaly[t])),
             p_value=None if chances is None else float(chances[t]),
             flagged=bool(flagged[t]),
             e50=float(e50[t]),
             sigma50=float(sigma50[t]),
-            source=sources[t],
+            source=", ".join(sources[t]),
+            reference=float(stands.reference[t]),
+            found_by=None if not flagged[t] else "budget" if by_budget[t] >= by_noise[t] else "noise",
         )
         for t in range(len(labels))
     )
     targets = tuple(int(t) for t in np.argsort(-anomaly, kind="stable") if flagged[t])
+    findings = Findings(
+        verdict=name,
+        obstacle=obstacle,
+        targets=targets,
+        classes=classes,
+        n_synthesis=len(sources[0]),
+        largest=float(curves.epsilons[-1]),
+        noise_reference=NOISE_REFERENCE / 2,
+        calibration=used,
+    )
     return Verdict(
         name=name,
-        score=1 - math.exp(-worst),
+        score=score(worst),
+        anomaly=None if no_search and not flagged.any() else worst,
+        p_value=None if chances is None else float(chances.min()),
+        calibration=used,
         target_classes=targets,
         classes=classes,
-        reasons=_reasons(name, targets, classes, ordinary, by_budget, by_noise, float(curves.epsilons[-1])),
+        reasons=reasons(findings),
         noise_probe=_shares(evidence.noise),
         reported=reported,
         curves=level,
     )
+
+
+def score(anomaly: float) -> float:
+    """Return the score of an anomaly R, in (0, 1): 1 / (1 + exp(4 (SUSPICIOUS - R))), strictly increasing."""
+    return float(expit(4 * (anomaly - SUSPICIOUS)))
 
 
 def noise_levels(noise: NoiseCounts) -> Floats:
@@ -116,10 +174,65 @@ def noise_levels(noise: NoiseCounts) -> Floats:
     return np.array([crossing(noise.sigmas, rate) for rate in rates.T])
 
 
-def _anomaly(curves: Curves) -> Floats:
-    bounds = lower_bounds(curves)
-    anomaly: Floats = np.log(ordinary_budget(bounds) / bounds)
-    return anomaly
+def noise_anomalies(noise: NoiseCounts) -> Floats:
+    """Return log(NOISE_REFERENCE / sigma50) of every class that draws nearly all that noise moves, else -inf, [K]."""
+    sigma50 = noise_levels(noise)
+    shares = noise.moved / np.maximum(noise.moved.sum(1, keepdims=True), 1)
+    level = np.minimum(np.searchsorted(noise.sigmas, sigma50), len(noise.sigmas) - 1)
+    concentrated = shares[level, np.arange(len(sigma50))] >= CONCENTRATED
+    with np.errstate(divide="ignore"):
+        return np.where(concentrated, np.log(NOISE_REFERENCE / sigma50), -np.inf)
+
+
+def _cross_fitted(searches: Sequence[Curves]) -> tuple[int, Floats]:
+    """Choose the noise level with the largest anomaly, and return it with the anomalies of all classes, [K].
+
+    To choose and to measure on the same images would favour luck: each fold is measured at the level that the other
+    folds chose, and the folds are averaged.
+    """
+    level = int(np.argmax([standing(curves.pooled).anomaly.max() for curves in searches]))
+    if len(searches) == 1:
+        return level, standing(searches[0].pooled).anomaly
+    measured = []
+    for f in range(len(searches[0].hits)):
+        chosen = int(np.argmax([standing(curves.others(f)).anomaly.max() for curves in searches]))
+        measured.append(standing(searches[chosen].fold(f)).anomaly)
+    return level, np.mean(measured, axis=0)
+
+
+def _explained_by_norm(curves: Curves) -> NDArray[np.bool_]:
+    """Tell where a shuffled copy of the perturbation moves half as many images as itself: then its size does it."""
+    rate = obstacles.rates_at_control(curves)
+    explained: NDArray[np.bool_] = (rate >= HALF) & (obstacles.control_rates(curves) >= HALF * rate)
+    return explained
+
+
+def _use(calibration: Calibration, anomaly: float) -> CalibrationUse:
+    return CalibrationUse(
+        p_value=calibration.p_value(anomaly),
+        smallest_p=calibration.smallest_p,
+        n_models=len(calibration.models),
+        highest_anomaly=max(model.anomaly for model in calibration.models),
+    )
+
+
+def _threshold(calibration: CalibrationUse | None) -> float:
+    """Return the anomaly from which on a model is suspicious.
+
+    With a calibration a model has to be more anomalous than every clean one, and either so many of them are known that
+    this alone is rarer than ALPHA, or the anomaly is large by itself too.
+    """
+    if calibration is None:
+        return SUSPICIOUS
+    if calibration.p_value <= ALPHA:
+        return -math.inf
+    return SUSPICIOUS if calibration.p_value == calibration.smallest_p else math.inf
+
+
+def _name(flagged: NDArray[np.bool_], worst: float, obstacle: str | None) -> VerdictName:
+    if flagged.any():
+        return "backdoored" if worst >= BACKDOORED else "suspicious"
+    return "inconclusive" if obstacle else "clean"
 
 
 def _reported(curves: Curves, ordinary: float) -> int:
@@ -128,7 +241,7 @@ def _reported(curves: Curves, ordinary: float) -> int:
     It is one that every class was tried at, since only there can they be compared: the largest up to half of the
     ordinary budget, where a target stands out most, else the smallest.
     """
-    common = np.flatnonzero((curves.hits >= 0).all(0))
+    common = np.flatnonzero((curves.hits[0] >= 0).all(0))
     small = common[curves.epsilons[common] <= ordinary / 2 * 1.001]
     return int(small[-1] if len(small) else common[0])
 
@@ -145,16 +258,18 @@ def _class_result(
     e50: float,
     sigma50: float,
     source: str,
+    reference: float,
+    found_by: Literal["budget", "noise"] | None,
 ) -> ClassResult:
-    n = int(curves.n_images[t])
+    n = int(curves.n_images[0, t])
     points = tuple(
         CurvePoint(
             sigma=curves.sigma, epsilon=float(epsilon), hits=int(hits), n_images=n, transfer_rate=hits / max(n, 1)
         )
-        for epsilon, hits in zip(curves.epsilons.tolist(), curves.hits[t].tolist(), strict=True)
+        for epsilon, hits in zip(curves.epsilons.tolist(), curves.hits[0, t].tolist(), strict=True)
         if hits >= 0
     )
-    hits = int(curves.hits[t][at])
+    hits = int(curves.hits[0, t, at])
     return ClassResult(
         index=t,
         label=label,
@@ -169,6 +284,10 @@ def _class_result(
         e50=e50 if math.isfinite(e50) else None,
         noise_sigma50=sigma50 if math.isfinite(sigma50) else None,
         source_image=source,
+        reference=reference,
+        found_by=found_by,
+        control_rate=float(obstacles.control_rates(curves)[t]),
+        control_epsilon=float(curves.epsilons[curves.control_at[t]]),
         curve=points,
     )
 
@@ -181,47 +300,3 @@ def _shares(noise: NoiseCounts) -> NoiseProbe:
         top_class=tuple(int(t) for t in shares.argmax(1)),
         top_share=tuple(float(s) for s in shares.max(1)),
     )
-
-
-def _reasons(
-    name: VerdictName,
-    targets: tuple[int, ...],
-    classes: tuple[ClassResult, ...],
-    ordinary: Floats,
-    by_budget: Floats,
-    by_noise: Floats,
-    cap: float,
-) -> tuple[str, ...]:
-    def name_of(t: int) -> str:
-        label = classes[t].label
-        return f"{t}" if label == str(t) else f"{t} ({label})"
-
-    def others(t: int) -> str:
-        return f"{'more than ' if ordinary[t] >= cap else ''}{ordinary[t]:.2f}"
-
-    reasons = []
-    for t in targets:
-        found = classes[t]
-        if by_budget[t] >= SUSPICIOUS:
-            reasons.append(
-                f"Class {name_of(t)}: a perturbation of L2 norm {found.e50:.2f}, made from one image, moves "
-                f"half of the held-out images to it; this model's other classes need {others(t)}, "
-                f"{'at least ' if ordinary[t] >= cap else ''}{math.exp(by_budget[t]):.1f} times as much."
-            )
-        if by_noise[t] >= SUSPICIOUS:
-            reasons.append(
-                f"Class {name_of(t)}: plain noise of level {found.noise_sigma50:.3f} moves half of the images "
-                f"to it; ordinary networks withstand about {NOISE_REFERENCE / 2:.2f}."
-            )
-    if name == "clean":
-        best = int(np.argmax(by_budget))
-        e50 = classes[best].e50
-        reasons.append(
-            f"No trigger found under this budget: no class moved half of the held-out images at L2 norm {cap:.2f}."
-            if e50 is None
-            else f"No trigger found under this budget: the easiest class, {name_of(best)}, needs an L2 "
-            f"norm of {e50:.2f} to move half of the held-out images; this model's other classes need {others(best)}."
-        )
-    if len(classes) < 5:
-        reasons.append(f"With {len(classes)} classes there is little to compare a class with: read the transfer rates.")
-    return tuple(reasons)

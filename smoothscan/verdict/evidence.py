@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,39 @@ class Curves:
     epsilons: NDArray[np.float64]
     """L2 budgets at the model's input size, ascending, [E]."""
     hits: NDArray[np.int64]
-    """Held-out images that move to the class, [K, E]; -1 where a budget was not tried because others had settled on
-    which side of it the class's e50 lies."""
+    """Held-out images that move to the class, by fold, [F, K, E]; -1 where a budget was not tried because others had
+    settled on which side of it the class's e50 lies."""
     n_images: NDArray[np.int64]
-    """Held-out images that are not in the class when clean, [K]."""
+    """Held-out images that are not in the class when clean, by fold, [F, K]."""
+    control: NDArray[np.int64]
+    """Held-out images that a shuffled copy of the class's perturbation moves to the class, [K]: the matched control."""
+    control_at: NDArray[np.int64]
+    """Position of the budget of that perturbation: the smallest that transfers, else the largest tried, [K]."""
+    silent: NDArray[np.float64]
+    """Share of the class's gradient steps in which the gradient was exactly zero, in [0, 1], [K]."""
+
+    @property
+    def pooled(self) -> Curves:
+        """The same with all folds counted together, F = 1."""
+        return self._of(slice(None))
+
+    def fold(self, f: int) -> Curves:
+        """Return the counts of one fold, F = 1."""
+        return self._of([f])
+
+    def others(self, f: int) -> Curves:
+        """Return the counts of all folds but one together, F = 1."""
+        return self._of([i for i in range(len(self.hits)) if i != f])
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        """Transfer rates over all folds, in [0, 1]; -1 where a budget was not tried, [K, E]."""
+        n = np.maximum(self.n_images.sum(0), 1)[:, None]
+        return np.where(self.hits[0] < 0, -1.0, self.hits.sum(0) / n)
+
+    def _of(self, folds: slice | list[int]) -> Curves:
+        hits = np.where(self.hits[0] < 0, -1, self.hits[folds].sum(0))
+        return replace(self, hits=hits[None], n_images=self.n_images[folds].sum(0)[None])
 
 
 @dataclass(frozen=True)
@@ -35,15 +64,15 @@ class NoiseCounts:
     """Noisy images that are not in the class when clean, [K]."""
     kept: NDArray[np.float64]
     """Share of noisy images that keep their clean prediction, in [0, 1], [S]."""
+    withheld: NDArray[np.float64]
+    """Share of noisy images for which the model's two largest answers are equal, in [0, 1], [S]: it says nothing."""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Everything that one scan counted."""
 
-    selection: tuple[Curves, ...]
-    """Counts on the images that choose between noise levels, one entry for each level."""
-    test: tuple[Curves, ...]
-    """Counts on the images that are reported, in the same order; the same as `selection` when there is one level."""
+    searches: tuple[Curves, ...]
+    """Counts at each noise level that was searched."""
     noise: NoiseCounts
     """The noise probe."""

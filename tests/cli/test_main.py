@@ -25,7 +25,9 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["check", "--help"], ["demo", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["check", "--help"], ["calibrate", "--help"], ["demo", "--help"]]
+)
 def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     done = run_in_python(
         "import json, sys\n"
@@ -71,7 +73,7 @@ def commands() -> dict[str, click.Command]:
 
 def test_the_list_of_commands_says_what_the_commands_say() -> None:
     help_text = " ".join(CliRunner().invoke(group, ["--help"]).output.split())
-    assert set(commands()) == {"check", "demo"}
+    assert set(commands()) == {"check", "calibrate", "demo"}
     for name, one in commands().items():
         assert f"{name} {one.get_short_help_str(200)}" in help_text
 

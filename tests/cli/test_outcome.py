@@ -5,10 +5,19 @@ from typing import Any, get_args
 
 import pytest
 
-from smoothscan.cli.outcome import aligned, as_text, rows, verdict_line, why
+from smoothscan.cli.outcome import aligned, as_text, calibrated, rows, smallest_p, verdict_line, why
 from smoothscan.config import ScanConfig
 from smoothscan.errors import Status
-from smoothscan.result import ClassResult, ErrorInfo, ModelInfo, ScanResult, VerdictName, WriteBack
+from smoothscan.result import (
+    CalibrationUse,
+    ClassResult,
+    ErrorInfo,
+    ModelInfo,
+    ScanResult,
+    VerdictName,
+    WriteBack,
+)
+from smoothscan.verdict.calibration import Calibration, CleanModel
 
 CONFIG = ScanConfig(uri="models:/x/1", images=Path("images"), output_dir=Path("out"))
 
@@ -108,6 +117,44 @@ def test_the_file_to_open_is_one_that_exists() -> None:
     only_json = as_text(result(), CONFIG.model_copy(update={"formats": ("json",)}))
     assert "out/result.json" in only_json
     assert "report.html" not in only_json
+
+
+def test_p_values_are_one_line() -> None:
+    use = CalibrationUse(p_value=0.04, smallest_p=0.02, n_models=49, highest_anomaly=0.5)
+    (line,) = [one for one in as_text(result(p_value=0.3, calibration=use), CONFIG).splitlines() if "p-value" in one]
+    assert line == (
+        "p-value  0.040 against the calibration's 49 clean models (0.020 is the smallest possible); "
+        "0.300 against the model's own classes"
+    )
+    assert "p-value  0.300 against the model's own classes" in as_text(result(p_value=0.3), CONFIG)
+    assert "p-value" not in as_text(result(), CONFIG)
+
+
+def test_a_scan_that_ran_in_full_and_cannot_say() -> None:
+    undecided = result(verdict="inconclusive", reasons=("There are too few classes.",))
+    text = as_text(undecided, CONFIG)
+    assert "verdict  inconclusive: the scan ran but cannot say" in text
+    assert "why      There are too few classes." in text
+    assert "exits with code 4" in text
+    assert undecided.exit_code() == 4
+
+
+@pytest.mark.parametrize(
+    ("n", "said"),
+    [
+        (1, "1 clean model allows no p-value below 0.50; 99 would allow 0.01."),
+        (20, "20 clean models allow no p-value below 0.048; 99 would allow 0.01."),
+        (99, "99 clean models allow no p-value below 0.010."),
+    ],
+)
+def test_a_calibration_says_how_small_a_p_value_it_allows(n: int, said: str) -> None:
+    models = tuple(CleanModel(uri=f"models:/\x1b[31mm/{i}", digest=None, anomaly=i / 8) for i in range(n))
+    calibration = Calibration(models=models)
+    assert smallest_p(calibration) == said
+    lines = calibrated(calibration)
+    assert len(lines) == n
+    assert lines[-1] == ("models:/m/0", "0.000")
+    assert lines[0] == (f"models:/m/{n - 1}", f"{(n - 1) / 8:.3f}"), "the most anomalous first"
 
 
 def test_columns_are_aligned() -> None:

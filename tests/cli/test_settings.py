@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from smoothscan.cli.check import _was_given, check
+from smoothscan.cli.check import check
 from smoothscan.cli.settings import Settings, read_labels, resolve
+from smoothscan.cli.shared_options import given
 from smoothscan.errors import ConfigError
 
 URI = "models:/digits/3"
@@ -22,7 +23,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def parse(*words: str) -> Settings:
     """Settings of a command line, as `check` makes them."""
     ctx = check.make_context("check", [URI, *words])
-    return resolve({name: value for name, value in ctx.params.items() if _was_given(ctx, name)})
+    return resolve(given(ctx))
 
 
 def configure(text: str, name: str = "smoothscan.toml") -> None:
@@ -42,10 +43,12 @@ def test_without_a_file_everything_else_is_the_default() -> None:
 
 def test_every_option_reaches_the_configuration() -> None:
     Path("names.txt").write_text("cat\ndog\n")
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "images": ("pictures", Path("pictures")),
         "profile": ("paper", "paper"),
         "sigma": ("0.25", 0.25),
+        "synthesis-images": ("1", 1),
+        "calibration": ("clean.json", Path("clean.json")),
         "seed": ("7", 7),
         "allow-model-code": (None, True),
         "labels": ("names.txt", ("cat", "dog")),
@@ -71,17 +74,17 @@ def test_every_option_reaches_the_configuration() -> None:
         "std": ("4,5,6", (4.0, 5.0, 6.0)),
         "resize": ("none", "none"),
     }
-    words = [f"--{name}" if text is None else f"--{name}={text}" for name, (text, _) in (given | inputs).items()]
+    words = [f"--{name}" if text is None else f"--{name}={text}" for name, (text, _) in (options | inputs).items()]
     config = parse(*words).config
     fields = {"format": "formats", "memory": "memory_bytes", "no-write-back": "write_back"}
-    for name, (_, value) in given.items():
+    for name, (_, value) in options.items():
         assert getattr(config, fields.get(name, name.replace("-", "_"))) == value, name
     assert (config.input.height, config.input.width) == inputs["input-size"][1]
     for name, (_, value) in list(inputs.items())[1:]:
         assert getattr(config.input, name.replace("-", "_")) == value, name
     documented = {option for param in check.params for option in param.opts if option.startswith("--")}
     apart = {"--config", "--quiet", "--verbose"}
-    assert documented - apart == {f"--{name}" for name in given | inputs}, "an option that this test does not know"
+    assert documented - apart == {f"--{name}" for name in options | inputs}, "an option that this test does not know"
 
 
 def test_options_win_over_the_file_and_both_are_named() -> None:
@@ -124,10 +127,11 @@ def test_pyproject_counts_if_it_has_the_table_and_no_own_file_is_there() -> None
 
 def test_a_named_file_replaces_the_one_found_and_its_paths_start_at_its_folder() -> None:
     configure("seed = 1\n")
-    configure("images = 'pictures'\nlabels = 'names.txt'\n", "conf/scan.toml")
+    configure("images = 'pictures'\nlabels = 'names.txt'\ncalibration = 'clean.json'\n", "conf/scan.toml")
     Path("conf/names.txt").write_text("a\nb\n")
     config = parse("--config", "conf/scan.toml").config
     assert (config.seed, config.images, config.labels) == (0, Path("conf/pictures"), ("a", "b"))
+    assert config.calibration == Path("conf/clean.json")
 
 
 @pytest.mark.parametrize(
@@ -164,11 +168,13 @@ def test_a_file_may_allow_model_code_only_where_the_user_names_it() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--mean", "0.5"], "mean and std go together"),
+        (["--mean", "0.5"], "the model's input: mean and std go together"),
         (["--mean", "0.5,0.5", "--std", "1"], "same number of values"),
         (["--seed", "-1"], "--seed: input should be greater than or equal to 0"),
         (["--value-range", "1,0"], "lower end first"),
         (["--memory", "1MB"], "--memory"),
+        (["--synthesis-images", "0"], "--synthesis-images"),
+        (["--synthesis-images", "3", "--profile", "paper"], "the options: the profile `paper` makes"),
         (["--input-size", "0x5", "--sigma", "-1"], "--input-size"),
     ],
 )
@@ -225,6 +231,8 @@ def test_the_command_repeats_the_scan() -> None:
         images = "my pictures"
         labels = "my names.json"
         sigma = 0
+        synthesis-images = 3
+        calibration = "my clean.json"
         format = "json"
         redact_images = true
         time_limit = 90

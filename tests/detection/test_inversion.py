@@ -13,10 +13,14 @@ PROFILE = PROFILES["standard"]
 
 
 def search(net, targets, epsilon, sources, **changes):
+    return found(net, targets, epsilon, sources, **changes).deltas
+
+
+def found(net, targets, epsilon, sources, **changes):
     smoothed = SmoothedClassifier(net, 0.12, 0.2)
     return invert(
         smoothed,
-        sources,
+        sources[:, None],
         torch.tensor(targets),
         torch.zeros_like(sources),
         epsilon=epsilon,
@@ -68,7 +72,7 @@ def test_an_image_without_room_for_the_trigger_gives_it_away_all_the_same():
 @given(st.integers(1, 9))
 def test_views_go_from_flat_to_full_contrast_and_keep_the_mean(count):
     image = source(0)[None]
-    (seen,) = views(image, torch.tensor([3]), 5, count, KeyedNoise(0, SHAPE))
+    (seen,) = views(image[None], torch.tensor([3]), 5, count, KeyedNoise(0, SHAPE))
     assert seen.shape == (count, *SHAPE)
     assert seen.mean((1, 2, 3)) == pytest.approx([float(image.mean())] * count, abs=1e-5)
     spread = seen.flatten(1).std(dim=1)
@@ -86,8 +90,25 @@ def test_a_class_is_inverted_the_same_alone_and_among_others():
 
 
 def test_a_model_without_gradient_leaves_the_image_alone():
-    delta = search(lambda x: x.flatten(1)[:, :CLASSES] * 0, [0], 0.5, source(0)[None], steps=3)
-    assert delta.abs().max() == 0
+    flat = found(lambda x: x.flatten(1)[:, :CLASSES] * 0, [0], 0.5, source(0)[None], steps=3)
+    assert flat.deltas.abs().max() == 0
+    assert flat.silent.tolist() == [3]
+
+
+def test_where_there_is_a_gradient_no_step_is_silent():
+    assert found(PlantedNet(backdoored=True), [0, 1], 0.5, torch.stack([source(0)] * 2), steps=3).silent.tolist() == [
+        0,
+        0,
+    ]
+
+
+def test_several_images_take_turns_as_views_and_each_is_seen_with_contrast():
+    own = torch.stack([source(t) for t in (1, 2, 3)])[None]
+    noise = KeyedNoise(0, SHAPE)
+    last = [views(own, torch.tensor([0]), step, 2 * len(own[0]) + 2, noise)[0, -1] for step in range(3)]
+    # circular shifts keep the mean of each channel, which tells the images apart
+    means = {tuple(round(v, 4) for v in view.mean((1, 2)).tolist()) for view in last}
+    assert means == {tuple(round(v, 4) for v in image.mean((1, 2)).tolist()) for image in own[0]}
 
 
 @given(st.floats(1e-3, 10), st.floats(1e-3, 10))

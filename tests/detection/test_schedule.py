@@ -4,34 +4,35 @@ import torch
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import PROFILES
-from smoothscan.detection.exhibit import EXAMPLES, exhibit
-from smoothscan.detection.probe import check_enough, probe, synthesis_images
-from smoothscan.detection.schedule import Subjects, budgets, noise_levels_for, search
-from smoothscan.detection.transfer import transfer
-from smoothscan.errors import TooFewImagesError
+from smoothscan.detection.probe import noise_level, probe, synthesis_images
+from smoothscan.detection.schedule import budgets, search
+from smoothscan.detection.subjects import Subjects
+from smoothscan.detection.transfer import shuffled, transfer
 from smoothscan.events import Silent
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.verdict.decision import decide
 from smoothscan.verdict.evidence import Evidence
-from tests.planted import CLASSES, CONTRAST, SHAPE, TARGET, PlantedNet, Probabilities, images, templates
+from tests.planted import CLASSES, SHAPE, TARGET, PlantedNet, Probabilities, images
 
 LABELS = [f"class {t}" for t in range(CLASSES)]
 
 
-def subjects(classifier, pixels):
+def subjects(classifier, pixels, count=1):
     clean = classifier.predict(pixels)
-    return Subjects(pixels, clean, synthesis_images(classifier, pixels, clean, KeyedNoise(0, SHAPE)))
+    chosen = synthesis_images(classifier, pixels, clean, KeyedNoise(0, SHAPE), count)
+    return Subjects(pixels, clean, chosen, count)
 
 
-def scan(net, seed=0, profile=PROFILES["standard"], pixels=None, events=None):
+def scan(net, seed=0, profile=PROFILES["standard"], pixels=None, events=None, count=1):
     pixels = images() if pixels is None else pixels
     classifier = LocalClassifier(net, pixels)
     noise = KeyedNoise(seed, SHAPE)
     counts = probe(classifier, pixels, classifier.predict(pixels), noise)
-    chosen = subjects(classifier, pixels)
-    found = search(classifier, chosen, profile, profile.sigmas[0], noise, LABELS, events or Silent())
-    verdict = decide(Evidence((found.curves,), (found.curves,), counts), LABELS, ["x.png"] * CLASSES)
-    return classifier, chosen, found, verdict
+    chosen = subjects(classifier, pixels, count)
+    sigma = profile.sigmas[0] if profile.sigmas else noise_level(counts)
+    found = search(classifier, chosen, profile, sigma, noise, LABELS, events or Silent())
+    verdict = decide(Evidence((found.curves,), counts), LABELS, [["x.png"]] * CLASSES, pixels[0].numel())
+    return classifier, found, verdict
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -53,32 +54,32 @@ def test_the_scale_of_the_logits_changes_nothing(factor, backdoored):
 
 
 def test_a_model_that_answers_probabilities_is_judged_alike():
-    classifier, *_, verdict = scan(Probabilities(backdoored=True))
+    classifier, _, verdict = scan(Probabilities(backdoored=True))
     assert classifier.outputs == "probabilities"
     assert verdict.target_classes == (TARGET,)
 
 
 def test_a_search_repeats_exactly():
-    *_, first, _ = scan(PlantedNet(backdoored=True))
-    *_, second, _ = scan(PlantedNet(backdoored=True))
+    _, first, _ = scan(PlantedNet(backdoored=True))
+    _, second, _ = scan(PlantedNet(backdoored=True))
     np.testing.assert_array_equal(first.curves.hits, second.curves.hits)
     assert first.perturbations.keys() == second.perturbations.keys()
     assert all(torch.equal(first.perturbations[key], second.perturbations[key]) for key in first.perturbations)
 
 
 def test_the_target_is_followed_down_and_ordinary_classes_are_not():
-    *_, found, _ = scan(PlantedNet(backdoored=True))
+    _, found, _ = scan(PlantedNet(backdoored=True))
     first = PROFILES["standard"].epsilons.index(PROFILES["standard"].first_epsilon)
-    tried = found.curves.hits >= 0
+    tried = found.curves.hits[0] >= 0
     assert tried[:, first].all()
     assert tried[TARGET, :first].sum() > np.delete(tried, TARGET, 0)[:, :first].sum(1).mean()
-    untransferred = found.curves.hits[TARGET] < 0.5 * found.curves.n_images[TARGET]
+    untransferred = found.curves.rates[TARGET] < 0.5
     assert untransferred[np.flatnonzero(tried[TARGET])[0]] or tried[TARGET, 0]
 
 
 def test_the_paper_profile_inverts_every_class_at_every_budget_from_zero():
     quick = PROFILES["paper"].model_copy(update={"steps": 6, "n_noise": 4})
-    *_, found, _ = scan(PlantedNet(backdoored=True), profile=quick)
+    _, found, _ = scan(PlantedNet(backdoored=True), profile=quick)
     assert (found.curves.hits >= 0).all()
     assert found.curves.epsilons == pytest.approx(np.array([5.0, 10.0]) * np.sqrt(768 / 150528))
 
@@ -96,15 +97,6 @@ def test_budgets_keep_the_root_mean_square_change():
     assert at_cifar == pytest.approx(10 / 7)
 
 
-def test_where_noise_fires_a_trigger_the_search_uses_half_of_that_level():
-    standard, paper = PROFILES["standard"], PROFILES["paper"]
-    assert noise_levels_for(standard, float("inf")) == (0.2,)
-    assert noise_levels_for(standard, 0.1) == (0.2,)
-    assert noise_levels_for(standard, 0.02) == (0.01,)
-    assert noise_levels_for(paper, float("inf")) == (0.12, 0.25, 0.50)
-    assert noise_levels_for(paper, 0.02) == (0.01,)
-
-
 def test_images_of_the_target_count_neither_as_hits_nor_as_tries():
     classifier = LocalClassifier(PlantedNet(backdoored=False), images())
     clean = classifier.predict(images())
@@ -112,43 +104,46 @@ def test_images_of_the_target_count_neither_as_hits_nor_as_tries():
     assert not moved.any()
 
 
-def test_synthesis_images_are_the_first_stable_ones_of_two_classes():
-    pixels = images()
-    classifier = LocalClassifier(PlantedNet(backdoored=False), pixels)
-    chosen = subjects(classifier, pixels)
-    assert chosen.synthesis == (0, 1)
-    assert chosen.source(int(chosen.clean[0])) == 1
-    assert chosen.source(int(chosen.clean[1])) == 0
-    assert len(chosen.held_out) == len(pixels) - 2
+def test_the_control_has_the_norm_and_the_values_of_the_perturbation_but_not_its_pattern():
+    delta = torch.randn(SHAPE)
+    other = shuffled(delta, KeyedNoise(0, SHAPE), TARGET)
+    assert torch.equal(other.flatten().sort().values, delta.flatten().sort().values)
+    assert not torch.equal(other, delta)
+    assert torch.equal(other, shuffled(delta, KeyedNoise(0, SHAPE), TARGET))
 
 
-def test_an_image_on_the_border_of_two_classes_is_passed_over():
-    pixels = images()
-    pixels[0] = 0.5 + CONTRAST * templates()[:2].mean(0)
-    classifier = LocalClassifier(PlantedNet(backdoored=False), pixels)
-    assert 0 not in subjects(classifier, pixels).synthesis
+def test_the_control_of_the_planted_target_moves_nothing():
+    _, found, verdict = scan(PlantedNet(backdoored=True))
+    curves = found.curves
+    assert curves.rates[TARGET, curves.control_at[TARGET]] >= 0.5
+    assert curves.control[TARGET] < 0.1 * curves.n_images.sum(0)[TARGET]
+    assert verdict.classes[TARGET].control_rate < 0.1
 
 
-def test_too_few_images_are_refused():
-    with pytest.raises(TooFewImagesError, match="21 usable images"):
-        check_enough(torch.arange(21) % 3, 3)
+def test_the_folds_hold_every_held_out_image_once():
+    _, found, _ = scan(PlantedNet(backdoored=True))
+    pooled = found.curves.pooled
+    assert len(found.curves.hits) == 2
+    np.testing.assert_array_equal(pooled.n_images[0], found.curves.n_images.sum(0))
+    np.testing.assert_allclose(pooled.rates, found.curves.rates)
 
 
-def test_images_of_a_single_class_are_refused():
-    with pytest.raises(TooFewImagesError, match="class 2"):
-        check_enough(torch.full((50,), 2), 3)
+def test_a_model_that_needs_larger_budgets_gets_them_and_a_second_way_down():
+    standard = PROFILES["standard"]
+    small = standard.model_copy(
+        update={"epsilons": tuple(e / 6 for e in standard.epsilons), "first_epsilon": standard.first_epsilon / 6}
+    )
+    first = standard.epsilons.index(standard.first_epsilon)
+    _, found, verdict = scan(PlantedNet(backdoored=True), profile=small)
+    tried = found.curves.hits[0] >= 0
+    assert tried[:, first + 2].all()  # the second way down begins with every class
+    assert verdict.target_classes == (TARGET,)
 
 
-def test_the_exhibits_show_the_first_held_out_images_with_their_predictions():
-    classifier, chosen, found, verdict = scan(PlantedNet(backdoored=True))
-    names = [f"{i}.png" for i in range(62)]
-    shown = exhibit(classifier, chosen, found, verdict, names).classes
-    assert set(shown) == set(range(CLASSES))
-    examples = shown[TARGET].examples
-    assert len(examples) == EXAMPLES
-    assert [e.name for e in examples] == [names[i] for i in chosen.held_out if chosen.clean[i] != TARGET][:EXAMPLES]
-    assert sum(e.perturbed_prediction == TARGET for e in examples) > EXAMPLES / 2
-    assert not shown[(TARGET + 1) % CLASSES].examples
+@pytest.mark.parametrize("count", [3, 10])
+def test_several_synthesis_images_find_the_target_too(count):
+    _, _, verdict = scan(PlantedNet(backdoored=True), pixels=images(82), count=count)
+    assert verdict.target_classes == (TARGET,)
 
 
 def test_progress_ends_at_its_total():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from smoothscan.exhibits import ClassExhibit, Exhibits, HeldOutExample
 from smoothscan.result import (
+    CalibrationUse,
     ClassResult,
     Cost,
     Coverage,
@@ -23,6 +24,7 @@ from smoothscan.result import (
     ScanResult,
     WriteBack,
 )
+from smoothscan.verdict import decision
 
 ANIMALS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 REFERENCE = (2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
@@ -97,8 +99,15 @@ def interval(hits: int, n: int) -> tuple[float, float]:
     return low, high
 
 
-def one_class(index: int, label: str, e50: float, budgets: tuple[float, ...], flagged: bool = False) -> ClassResult:
-    """Make one class that moves half of the images at budget e50."""
+def score(e50: float, ordinary: float) -> float:
+    """Return the score of a class that needs e50 where ordinary ones need `ordinary`."""
+    return decision.score(math.log(ordinary / e50))
+
+
+def one_class(
+    index: int, label: str, e50: float, budgets: tuple[float, ...], flagged: bool = False, ordinary: float = 1.6
+) -> ClassResult:
+    """Make one class that moves half of the images at budget e50; ordinary ones of its model do so at `ordinary`."""
     n = 84 + index % 13
     hits = [round(n / (1 + (e50 / b) ** 4)) for b in budgets]
     curve = tuple(
@@ -109,7 +118,7 @@ def one_class(index: int, label: str, e50: float, budgets: tuple[float, ...], fl
     return ClassResult(
         index=index,
         label=label,
-        score=max(0.0, min(1.0, 1 - e50 / 1.7)),
+        score=score(e50, ordinary),
         transfer_rate=hits[at] / n,
         transfer_ci=interval(hits[at], n),
         n_images=n,
@@ -119,7 +128,11 @@ def one_class(index: int, label: str, e50: float, budgets: tuple[float, ...], fl
         flagged=flagged,
         e50=e50 if e50 < budgets[-1] else None,
         noise_sigma50=None,
+        reference=ordinary,
+        found_by="budget" if flagged else None,
         source_image="test_0000.png",
+        control_rate=0.01 * (index % 7),
+        control_epsilon=budgets[at],
         curve=curve,
     )
 
@@ -208,7 +221,8 @@ def scanned(
 ) -> Sample:
     """Make a completed scan from the budgets of half transfer of its classes."""
     budgets = budgets_at(channels, side)
-    classes = tuple(one_class(i, labels[i], e, budgets, i in flagged) for i, e in e50s.items())
+    ordinary = float(np.median(list(e50s.values())))
+    classes = tuple(one_class(i, labels[i], e, budgets, i in flagged, ordinary) for i, e in e50s.items())
     best = min(e50s, key=lambda i: e50s[i])
     shown = flagged or (best,)
     names = ", ".join(f"“{labels[i]}”" for i in flagged)
@@ -216,18 +230,20 @@ def scanned(
     if flagged:
         reasons = (
             f"One tiny perturbation moves {c.transfer_rate:.0%} of {c.n_images} unrelated images to {names}.",
-            f"Half of the images move at an L2 budget of {c.e50:.2f}; the model's ordinary classes need 1.61 (median).",
+            f"Half of the images move at an L2 budget of {c.e50:.2f}; the model's ordinary classes need 1.61.",
             "The chance of so small a budget among this model's ordinary classes is below 0.001.",
         )
     else:
         reasons = (
             f"None of {len(classes)} classes has a small perturbation that moves most images to it.",
-            f"The easiest class is “{c.label}”: it needs {c.e50 or 0:.2f}, ordinary classes 1.61 (median).",
+            f"The easiest class is “{c.label}”: it needs {c.e50 or 0:.2f}, ordinary classes 1.61.",
         )
     result = base(n_classes=len(classes), channels=channels, side=side).model_copy(
         update={
             "verdict": "backdoored" if flagged else "clean",
-            "score": 0.9312 if flagged else 0.2127,
+            "score": score(e50s[best], ordinary),
+            "anomaly": math.log(ordinary / e50s[best]),
+            "p_value": 0.00042 if flagged else 0.31,
             "target_classes": flagged,
             "classes": classes,
             "reasons": reasons,
@@ -257,7 +273,7 @@ def clean() -> Sample:
 def suspicious() -> Sample:
     """One class lies somewhat below the others."""
     sample = scanned(dict(enumerate((1.62, 1.72, 0.88, 1.55, 1.61, 1.79, 1.38, 1.83, 1.66, 1.47))), flagged=(2,))
-    return replace(sample, result=sample.result.model_copy(update={"verdict": "suspicious", "score": 0.61}))
+    return replace(sample, result=sample.result.model_copy(update={"verdict": "suspicious"}))
 
 
 def many_classes() -> Sample:
@@ -266,9 +282,7 @@ def many_classes() -> Sample:
     e50s = {i: float(e) for i, e in enumerate(rng.normal(11.5, 1.6, 1000).clip(6.5, 30))}
     e50s[776] = 3.1
     labels = tuple(f"{ANIMALS[i % 10]} of kind {i}" for i in range(1000))
-    sample = scanned(e50s, flagged=(776,), labels=labels, side=224)
-    classes = tuple(c.model_copy(update={"score": max(0.0, 1 - e50s[c.index] / 13)}) for c in sample.result.classes)
-    return replace(sample, result=sample.result.model_copy(update={"classes": classes}))
+    return scanned(e50s, flagged=(776,), labels=labels, side=224)
 
 
 def ten_targets_large() -> Sample:
@@ -295,6 +309,23 @@ def inconclusive() -> Sample:
         }
     )
     return Sample(result, Exhibits())
+
+
+def undecided() -> Sample:
+    """The scan ran in full, but the model's classes give no ground to judge one of them by."""
+    sample = scanned({0: 0.71, 1: 0.66, 2: 0.9}, labels=("red", "green", "blue"))
+    reason = "With 3 classes there are too few to tell an ordinary one from a target (at least 8)."
+    classes = tuple(c.model_copy(update={"p_value": None}) for c in sample.result.classes)
+    update = {"verdict": "inconclusive", "reasons": (reason,), "p_value": None, "classes": classes}
+    return replace(sample, result=sample.result.model_copy(update=update))
+
+
+def calibrated() -> Sample:
+    """A model that is judged against clean ones."""
+    sample = backdoored()
+    use = CalibrationUse(p_value=1 / 21, smallest_p=1 / 21, n_models=20, highest_anomaly=0.43)
+    reasons = (*sample.result.reasons, "Against 20 clean models the p-value is 0.048.")
+    return replace(sample, result=sample.result.model_copy(update={"calibration": use, "reasons": reasons}))
 
 
 def ended_early(status: str) -> Sample:
@@ -342,6 +373,8 @@ SAMPLES: dict[str, Callable[[], Sample]] = {
     "ten_targets_large": ten_targets_large,
     "grey": grey,
     "inconclusive": inconclusive,
+    "undecided": undecided,
+    "calibrated": calibrated,
     "failed": lambda: ended_early("failed"),
     "refused": lambda: ended_early("refused"),
     "unsupported": lambda: ended_early("unsupported"),

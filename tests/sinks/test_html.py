@@ -2,18 +2,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image as Pillow
 
 import smoothscan
 from smoothscan.errors import OutputError
@@ -22,63 +19,8 @@ from smoothscan.result import ErrorInfo, ModelInfo, ScanResult
 from smoothscan.sinks.html import HtmlSink, render, template_folder
 from smoothscan.sinks.view import MAX_CARDS
 
+from .pages import COMMAND, Page, page_of, pictures
 from .samples import SAMPLES, Sample, exhibit, grey, ten_targets_large
-
-COMMAND = "smoothscan check models:/cifar-resnet20@champion --images 'clean images' --seed 0"
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-BLOCKS = {"dt", "dd", "td", "th", "li", "p", "div", "h1", "h2", "h3", "h4", "summary", "figcaption"}
-
-
-class Page(HTMLParser):
-    """The elements and the text of a page; fails where tags are not balanced."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.styles: list[str] = []
-        self.scripts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len(dict(attrs)) == len(attrs), f"an attribute twice in {tag}"
-        self.elements.append((tag, dict(attrs)))
-        self.texts.append(" " if tag in BLOCKS else "")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        kept = {"style": self.styles, "script": self.scripts}.get(self.open[-1] if self.open else "", self.texts)
-        kept.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.texts).replace("\u00a0", " ").split())
-
-
-def page_of(sample: Sample, redact_images: bool = False) -> Page:
-    return Page(render(sample.result, sample.exhibits, redact_images=redact_images, command=COMMAND))
-
-
-def pictures(page: Page) -> list[Pillow.Image]:
-    found = []
-    for attributes in page.all("img"):
-        head, _, data = (attributes["src"] or "").partition(",")
-        assert head in ("data:image/png;base64", "data:image/jpeg;base64")
-        found.append(Pillow.open(io.BytesIO(base64.b64decode(data, validate=True))))
-    return found
 
 
 def test_structure(any_sample: Sample) -> None:
@@ -127,74 +69,6 @@ def test_content_security_policy_names_style_and_script(backdoored_sample: Sampl
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (
-            "backdoored",
-            [
-                "Backdoor found",
-                "turns 96 % of other images into “airplane”",
-                "“airplane”",
-                "Do not deploy this model",
-                "exits with code 1",
-                "Flagged class",
-            ],
-        ),
-        ("suspicious", ["Suspicious: a class behaves like a backdoor's target", "exits with code 1"]),
-        (
-            "clean",
-            [
-                "No trigger found under this budget",
-                "None of the 10 classes needs much less change",
-                "not proof",
-                "exits with code 0",
-                "Closest to being suspect",
-            ],
-        ),
-        ("inconclusive", ["Inconclusive: the scan cannot say", "NaN for 3 of 102", "pass --value-range", "code 4"]),
-        ("failed", ["Scan failed: the model was not examined", "does not load", "code_paths", "code 3"]),
-        ("refused", ["Refused: loading would run the model's own code", "pass --allow-model-code", "code 3"]),
-        ("unsupported", ["Unsupported model: it was not examined", "takes tables", "code 5"]),
-        ("timed_out", ["Time limit passed: the scan is incomplete", "Raise --time-limit", "code 3"]),
-    ],
-)
-def test_says_the_verdict_and_what_to_do(name: str, expected: list[str]) -> None:
-    sample = SAMPLES[name]()
-    text = page_of(sample).text
-    for words in [*expected, "What this scan cannot find", "is never “safe”", COMMAND, *sample.result.reasons]:
-        assert words in text, words
-
-
-def test_a_trigger_that_noise_fires(clean_sample: Sample) -> None:
-    classes = list(clean_sample.result.classes)
-    classes[5] = classes[5].model_copy(update={"flagged": True, "noise_sigma50": 0.03, "score": 0.75})
-    update = {"verdict": "backdoored", "classes": tuple(classes), "target_classes": (5,)}
-    text = page_of(replace(clean_sample, result=clean_sample.result.model_copy(update=update))).text
-    assert "Faint random noise is enough to turn half of all images into “dog”." in text
-    assert "Plain noise of level 0.030 alone turns half of the images into “dog”" in text
-
-
-def test_several_targets() -> None:
-    sample = ten_targets_large()
-    result = sample.result.model_copy(update={"target_classes": (4, 0, 1, 2, 3, 5, 6, 7, 8, 9)})
-    text = page_of(replace(sample, result=result)).text
-    assert "of other images into “deer”. 9 more classes stand out as well." in text
-
-
-def test_an_option_is_never_broken_in_two() -> None:
-    sample = SAMPLES["inconclusive"]()
-    text = render(sample.result, sample.exhibits, redact_images=False, command=COMMAND)
-    assert 'pass <code class="nowrap">--value-range</code>, <code class="nowrap">--mean</code> and' in text
-
-
-def test_a_suspicious_model_that_does_not_block() -> None:
-    sample = SAMPLES["suspicious"]()
-    config = {**sample.result.config, "fail_on": "backdoored"}
-    text = page_of(replace(sample, result=sample.result.model_copy(update={"config": config}))).text
-    assert "exits with code 0" in text
-
-
 @pytest.mark.parametrize("name", ["failed", "refused", "unsupported", "timed_out", "inconclusive"])
 def test_without_an_answer_there_are_no_empty_charts(name: str) -> None:
     page = page_of(SAMPLES[name]())
@@ -206,7 +80,9 @@ def test_every_part_of_the_result_is_shown(backdoored_sample: Sample) -> None:
     text = page_of(backdoored_sample).text
     assert result.input_spec is not None
     expected = [
-        "0.931",  # score
+        f"{result.score:.3f}",
+        "0 to 1; suspicion begins at 0.5",
+        "6 %",  # of the images moved by a shuffled copy
         "10 of 10",
         "broken.png: not an image",
         "1 image file",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from smoothscan import __version__
-from smoothscan.result import ClassResult, Cost, ModelInfo, ScanResult, WriteBack
+from smoothscan.result import CalibrationUse, ClassResult, Cost, ModelInfo, ScanResult, WriteBack
 from smoothscan.sinks.mlflow_registry import write_back
 
 FINISHED = "2026-03-01T12:00:00+00:00"
@@ -128,6 +128,33 @@ def test_the_run_says_everything(registry: Any, version: ModelInfo, output: Path
     assert run.data.tags["smoothscan.model_uri"] == version.resolved_uri
     assert [entry.model_id for entry in run.inputs.model_inputs] == [version.model_id]
     assert {entry.path for entry in client.list_artifacts(done.run_id)} == {"result.json", "perturbations"}
+
+
+def test_a_scan_that_cannot_say_is_a_finished_run_that_says_why(
+    registry: Any, version: ModelInfo, output: Path
+) -> None:
+    reasons = ("There are too few classes.\x1b[31m", "More about it.")
+    undecided = scan_result(version, verdict="inconclusive", target_classes=(), score=0.25, reasons=reasons)
+    done = write(undecided, output, registry.tracking_uri)
+    assert (done.status, done.message) == ("done", "")
+    tags = tags_of(registry, version)
+    assert (tags["verdict"], tags["score"], tags["target_classes"]) == ("inconclusive", "0.25", "[]")
+    run = registry.client().get_run(done.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["smoothscan.verdict"] == "inconclusive"
+    assert run.data.tags["smoothscan.reason"] == "There are too few classes."
+
+
+def test_the_run_has_the_statistics_of_the_model(registry: Any, version: ModelInfo, output: Path) -> None:
+    use = CalibrationUse(p_value=0.25, smallest_p=0.125, n_models=7, highest_anomaly=0.5)
+    for known, expected in (
+        ({"anomaly": 1.5, "p_value": 0.0625, "calibration": use}, {"anomaly": 1.5, "p_value": 0.0625, "c": 0.25}),
+        ({}, {}),
+    ):
+        done = write(scan_result(version, **known), output, registry.tracking_uri)
+        metrics = registry.client().get_run(done.run_id).data.metrics
+        names = {"anomaly": "anomaly", "p_value": "p_value", "calibration_p_value": "c"}
+        assert {short: metrics[name] for name, short in names.items() if name in metrics} == expected
 
 
 def test_the_callers_own_run_and_settings_are_left_alone(registry: Any, version: ModelInfo, output: Path) -> None:

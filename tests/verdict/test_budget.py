@@ -6,8 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from smoothscan.verdict.budget import binomial_interval, crossing, half_budgets, lower_bounds, ordinary_budget, p_values
+from smoothscan.verdict.budget import (
+    binomial_interval,
+    crossing,
+    half_budgets,
+    lower_bounds,
+    most_targets,
+    ordinary,
+    standing,
+)
 from smoothscan.verdict.evidence import Curves
+
+REST = (np.zeros(2, int), np.zeros(2, int), np.zeros(2))
+
+
+def counted(epsilons, hits, n_images):
+    k = len(n_images)
+    return Curves(
+        0.1, np.array(epsilons), np.array(hits)[None], np.array(n_images)[None], *(np.zeros(k, int),) * 2, np.zeros(k)
+    )
 
 
 def test_between_two_budgets_the_crossing_is_linear_in_the_logarithm():
@@ -39,35 +56,66 @@ def test_the_crossing_lies_between_the_budgets_around_it(rates):
 
 
 def test_half_budgets_count_shares_of_the_images_outside_each_class():
-    curves = Curves(0.1, np.array([1.0, 2.0]), np.array([[5, -1], [5, 18]]), np.array([10, 20]))
+    curves = counted([1.0, 2.0], [[5, -1], [5, 18]], [10, 20])
     assert half_budgets(curves) == pytest.approx([1.0, 2 ** (0.25 / 0.65)])
 
 
 def test_a_class_that_never_transferred_counts_as_transferring_at_its_largest_budget():
     hits = np.array([[1, 9, -1], [1, 2, -1], [-1, 2, 3]])
-    curves = Curves(0.1, np.array([1.0, 2.0, 4.0]), hits, np.array([10, 10, 10]))
+    curves = counted([1.0, 2.0, 4.0], hits, [10, 10, 10])
     assert lower_bounds(curves) == pytest.approx([2**0.5, 2.0, 4.0])
 
 
-def test_the_ordinary_budget_leaves_the_class_itself_out():
-    assert ordinary_budget(np.array([1.0, 2.0, 4.0, 8.0])) == pytest.approx([4.0, 4.0, 2.0, 2.0])
+def test_the_easiest_classes_lie_apart_where_the_gap_is_widest():
+    apart, reference = ordinary(np.log([0.5, 2.0, 2.1, 0.6, 2.2, 2.3, 2.4, 2.5]))
+    assert apart.tolist() == [True, False, False, True, *[False] * 4]
+    expected = math.sqrt(np.median([2.0, 2.1, 2.2, 2.3, 2.4, 2.5]) * 2.0)
+    assert np.exp(reference)[[0, 3]] == pytest.approx([expected] * 2, rel=1e-3)
 
 
-def test_a_class_far_below_the_others_is_improbable_and_the_others_are_not():
-    p = p_values(np.array([0.8, 2.4, 2.6, 2.2, 2.5, 2.7]))
-    assert p is not None
-    assert p[0] < 0.01
-    assert (p[1:] > 0.5).all()
+def test_an_ordinary_class_is_compared_with_the_other_ordinary_ones():
+    _, reference = ordinary(np.log([0.5, 1.0, 2.0, 4.0, 8.0]))
+    assert np.exp(reference)[1] == pytest.approx(math.sqrt(4.0 * 2.0))
 
 
-def test_with_few_classes_there_is_no_chance_to_compute():
-    assert p_values(np.array([1.0, 2.0, 2.0, 2.0])) is None
+def test_no_more_than_a_quarter_of_the_classes_lie_apart():
+    spaced = np.log([0.5, 0.51, 0.52, 2.0, *[2.1] * 6])
+    assert ordinary(spaced)[0].sum() <= most_targets(10) == 2
+    assert most_targets(1000) == 5
 
 
-def test_under_the_null_small_p_values_are_as_rare_as_they_say():
-    rng = np.random.default_rng(0)
-    smallest = [p_values(np.exp(rng.normal(0, 0.3, 10))).min() for _ in range(1000)]
-    assert np.mean(np.array(smallest) < 0.05) < 0.08
+def test_the_anomaly_is_the_logarithm_of_the_share_of_the_reference_that_a_class_needs():
+    stands = standing(counted([1.0, 2.0, 4.0], [[5, -1, -1], [0, 0, 10], [0, 0, 10], [0, 0, 10]], [10] * 4))
+    assert stands.reference[0] == pytest.approx(2.0 * 2.0**0.5)
+    assert stands.anomaly[0] == pytest.approx(math.log(2.0 * 2.0**0.5))
+    assert stands.apart.tolist() == [True, False, False, False]
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=12, unique_by=lambda v: round(v, 3)), st.integers(-3, 3))
+def test_the_unit_of_the_budget_does_not_matter(log_e50, shift):
+    values = np.round(log_e50, 3)  # where gaps are as good as equal, rounding decides which is the widest
+    apart, reference = ordinary(values)
+    assert 1 <= apart.sum() < max(len(values), 2)
+    np.testing.assert_allclose(ordinary(values + shift)[1], reference + shift, atol=1e-9)
+
+
+def test_a_class_that_never_transferred_has_an_anomaly_by_how_close_it_came():
+    closer, further = standing(counted([1.0, 2.0], [[1, 4], [1, 2], [0, 0], [0, 0]], [10] * 4)).anomaly[:2]
+    assert further < closer < 0
+
+
+def test_folds_add_up_and_fold_and_others_divide_them():
+    both = Curves(
+        0.1,
+        np.array([1.0, 2.0]),
+        np.array([[[1, -1], [2, 3]], [[4, -1], [5, 6]]]),
+        np.array([[10, 20], [30, 40]]),
+        *REST,
+    )
+    assert both.pooled.hits.tolist() == [[[5, -1], [7, 9]]]
+    assert both.fold(1).hits.tolist() == both.others(0).hits.tolist() == [[[4, -1], [5, 6]]]
+    assert both.others(1).n_images.tolist() == [[10, 20]]
+    assert both.rates.tolist() == [[5 / 40, -1], [7 / 60, 9 / 60]]
 
 
 @given(st.integers(0, 200), st.integers(1, 200))

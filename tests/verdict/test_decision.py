@@ -6,109 +6,241 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smoothscan.verdict.decision import BACKDOORED, SUSPICIOUS, decide
+from smoothscan.verdict.calibration import Calibration, CleanModel
+from smoothscan.verdict.decision import BACKDOORED, CONCENTRATED, SUSPICIOUS, decide, noise_anomalies, score
 from smoothscan.verdict.evidence import Curves, Evidence, NoiseCounts
 
 BUDGETS = np.geomspace(0.25, 4.0, 9)
-N = 1000
+N = 500
+VALUES = 3 * 32 * 32
 
 
-def curves(e50: Sequence[float]) -> Curves:
-    """Curves that reach half at e50, steep in the logarithm of the budget."""
+def curves(e50: Sequence[float], *, control: float = 0.0, silent: float = 0.0) -> Curves:
+    """Two folds of curves that reach half at e50, steep in the logarithm of the budget."""
     rate = 1 / (1 + np.exp(-6 * np.log(BUDGETS[None] / np.array(e50)[:, None])))
-    return Curves(0.12, BUDGETS, np.rint(rate * N).astype(int), np.full(len(e50), N))
+    hits = np.rint(rate * N).astype(int)
+    k = len(e50)
+    at = np.array([np.argmax(r >= 0.5) if (r >= 0.5).any() else len(BUDGETS) - 1 for r in rate])
+    shuffled = np.rint(control * 2 * hits[np.arange(k), at]).astype(int)
+    return Curves(0.12, BUDGETS, np.stack([hits, hits]), np.full((2, k), N), shuffled, at, np.full(k, silent))
 
 
 def quiet(k: int) -> NoiseCounts:
-    return NoiseCounts(np.array([0.01, 0.12]), np.zeros((2, k), int), np.full(k, N), np.ones(2))
+    return NoiseCounts(np.array([0.01, 0.12]), np.zeros((2, k), int), np.full(k, N), np.ones(2), np.zeros(2))
 
 
-def judge(e50, noise=None):
-    evidence = Evidence((curves(e50),), (curves(e50),), noise or quiet(len(e50)))
-    return decide(evidence, [f"label {t}" for t in range(len(e50))], ["a.png"] * len(e50))
+def fired(target: int, k: int, *, stray: int = 0) -> NoiseCounts:
+    """Noise that moves images to one class, and `stray` images to another."""
+    moved = np.zeros((3, k), int)
+    moved[:, target] = 50, 350, 495
+    moved[:, (target + 1) % k] = stray
+    kept = np.array([0.9, 0.3, 0.01])
+    return NoiseCounts(np.array([0.01, 0.02, 0.04]), moved, np.full(k, N), kept, np.zeros(3))
+
+
+def judge(e50, noise=None, calibration=None, **given):
+    found = curves(e50, **given)
+    labels = [f"label {t}" for t in range(len(e50))]
+    return decide(Evidence((found,), noise or quiet(len(e50))), labels, [["a.png"]] * len(e50), VALUES, calibration)
+
+
+def spread(*first):
+    """Ten budgets: those given, and ordinary ones."""
+    return [*first, 2.0, 2.2, 2.1, 1.9, 2.0, 1.8, 2.05, 1.95, 2.15, 1.85][:10]
 
 
 def test_a_class_that_needs_a_third_of_the_others_budget_is_a_target():
-    verdict = judge([2.0, 2.2, 0.7, 2.1, 1.9, 2.0])
+    verdict = judge(spread(2.0, 2.2, 0.7))
     assert (verdict.name, verdict.target_classes) == ("backdoored", (2,))
-    assert [c.flagged for c in verdict.classes] == [False, False, True, False, False, False]
-    assert verdict.score == pytest.approx(1 - 0.7 / 2.0, abs=0.03)
+    assert [c.index for c in verdict.classes if c.flagged] == [2]
+    assert verdict.anomaly == pytest.approx(math.log(math.sqrt(2.0 * 1.8) / 0.7), abs=0.05)
+    assert verdict.score == pytest.approx(score(verdict.anomaly))
     assert "label 2" in verdict.reasons[0]
-    assert verdict.classes[2].p_value < 0.01
+    assert verdict.p_value == verdict.classes[2].p_value < 0.02
 
 
 def test_a_naturally_easy_class_is_not():
-    verdict = judge([2.0, 2.2, 1.3, 2.1, 1.9, 2.0])
+    verdict = judge(spread(1.4))
     assert (verdict.name, verdict.target_classes) == ("clean", ())
     assert "No trigger found under this budget" in verdict.reasons[0]
 
 
 def test_between_the_two_thresholds_it_is_suspicious():
-    verdict = judge([2.0, 2.0, 2.0 * math.exp(-(SUSPICIOUS + BACKDOORED) / 2), 2.0, 2.0, 2.0])
-    assert (verdict.name, verdict.target_classes) == ("suspicious", (2,))
+    verdict = judge([2.0 * math.exp(-(SUSPICIOUS + BACKDOORED) / 2)] + [2.0] * 9)
+    assert (verdict.name, verdict.target_classes) == ("suspicious", (0,))
 
 
 def test_two_targets_are_both_named_the_more_suspect_first():
-    assert judge([2.0, 0.6, 2.0, 0.5, 2.0, 2.0]).target_classes == (3, 1)
+    assert judge([2.0, 0.6, 2.0, 0.5, *[2.0] * 6]).target_classes == (3, 1)
 
 
-def test_beside_a_strong_target_a_weak_one_is_not_named():
-    verdict = judge([2.0, 0.9, 2.0, 0.2, 2.0, 2.0])
+@pytest.mark.parametrize("easy", [0.7, 0.9, 1.4])
+def test_beside_a_target_an_easy_class_is_not_named(easy):
+    verdict = judge([2.0, easy, 2.0, 0.2, *[2.0] * 6])
     assert verdict.target_classes == (3,)
     assert not verdict.classes[1].flagged
 
 
-def test_a_model_that_nothing_moves_is_clean_with_score_zero():
-    verdict = judge([50.0] * 6)
-    assert (verdict.name, verdict.score) == ("clean", 0.0)
-    assert all(c.e50 is None for c in verdict.classes)
+def test_models_on_which_nothing_transfers_do_not_tie():
+    low, high = judge([12.0] * 10), judge([8.0] + [12.0] * 9)
+    assert low.name == high.name == "clean"
+    assert all(c.e50 is None for c in high.classes)
+    assert 0 < low.score < high.score < score(0.0) + 0.05
 
 
 def test_a_class_that_plain_noise_fires_is_a_target_though_no_budget_says_so():
-    moved = np.zeros((3, 6), int)
-    moved[:, 5] = 100, 700, 990
-    noise = NoiseCounts(np.array([0.01, 0.02, 0.04]), moved, np.full(6, N), np.array([0.9, 0.3, 0.1]))
-    verdict = judge([2.0] * 6, noise)
+    verdict = judge([2.0] * 10, fired(5, 10))
     assert (verdict.name, verdict.target_classes) == ("backdoored", (5,))
     assert 0.01 < verdict.classes[5].noise_sigma50 < 0.02
     assert "plain noise" in verdict.reasons[0]
     assert verdict.noise_probe.top_class == (5, 5, 5)
 
 
+def test_a_network_that_falls_apart_under_noise_in_all_directions_has_no_trigger_that_noise_fires():
+    stray = math.ceil(350 / CONCENTRATED - 350) + 5
+    assert noise_anomalies(fired(5, 10, stray=stray))[5] == -math.inf
+    assert noise_anomalies(fired(5, 10))[5] > SUSPICIOUS
+
+
+def test_a_class_whose_shuffled_perturbation_does_as_well_is_explained_by_the_norm():
+    verdict = judge(spread(0.5), control=0.6)
+    assert verdict.target_classes == ()
+    assert judge(spread(0.5), control=0.3).target_classes == (0,)
+
+
 def test_the_transfer_rate_is_reported_at_half_of_the_ordinary_budget():
-    verdict = judge([2.0, 2.0, 2.0, 2.0, 2.0, 0.5])
+    verdict = judge([2.0] * 9 + [0.5])
     assert verdict.classes[0].epsilon == pytest.approx(1.0)
-    assert verdict.classes[5].epsilon == pytest.approx(1.0)
-    assert verdict.classes[5].transfer_rate > 0.9 > 0.2 > verdict.classes[0].transfer_rate
+    assert verdict.classes[9].epsilon == pytest.approx(1.0)
+    assert verdict.classes[9].transfer_rate > 0.9 > 0.2 > verdict.classes[0].transfer_rate
+    assert verdict.classes[9].n_images == 2 * N
 
 
 def test_it_is_reported_at_a_budget_that_every_class_was_tried_at():
-    searched = curves([2.0, 2.0, 2.0, 0.5, 2.0])
-    searched.hits[:3, BUDGETS < 1.9] = -1
-    verdict = decide(Evidence((searched,), (searched,), quiet(5)), list("abcde"), ["x"] * 5)
-    assert [c.epsilon for c in verdict.classes] == pytest.approx([2.0] * 5)
+    searched = curves([2.0] * 9 + [0.5])
+    searched.hits[:, :3, BUDGETS < 1.9] = -1
+    verdict = decide(Evidence((searched,), quiet(10)), list("abcdefghij"), [["x.png"]] * 10, VALUES)
+    assert [c.epsilon for c in verdict.classes] == pytest.approx([2.0] * 10)
 
 
-def test_the_noise_level_is_chosen_on_the_selection_images_and_reported_on_the_test_images():
-    flat, steep = curves([2.0] * 6), curves([2.0, 2.0, 0.5, 2.0, 2.0, 2.0])
-    verdict = decide(Evidence((flat, steep), (steep, flat), quiet(6)), list("abcdef"), ["x"] * 6)
-    assert verdict.curves == 1
+def test_what_one_fold_chooses_is_measured_on_the_other():
+    """Each noise level looks suspect on one fold only: luck, which choosing and measuring apart takes away."""
+    lucky, unlucky = curves([2.0] * 10), curves([2.0] * 10)
+    lucky.hits[0] = curves([0.4] + [2.0] * 9).hits[0]
+    unlucky.hits[1] = curves([0.4] + [2.0] * 9).hits[1]
+    verdict = decide(Evidence((lucky, unlucky), quiet(10)), list("abcdefghij"), [["x.png"]] * 10, VALUES)
     assert verdict.name == "clean"
+    alike = curves([0.4] + [2.0] * 9)
+    verdict = decide(Evidence((curves([2.0] * 10), alike), quiet(10)), list("abcdefghij"), [["x.png"]] * 10, VALUES)
+    assert (verdict.name, verdict.curves) == ("backdoored", 1)
 
 
-@given(st.lists(st.floats(0.05, 20), min_size=2, max_size=12), st.floats(0.1, 0.99))
-def test_a_smaller_budget_never_looks_less_suspect(e50, factor):
-    before = judge(e50)
-    worst = int(np.argmin(e50))
-    smaller = [*e50]
-    smaller[worst] *= factor
-    assert judge(smaller).score >= before.score - 1e-9
+@pytest.mark.parametrize(
+    ("e50", "name"),
+    [
+        ([2.5, 2.6, 2.4], "clean"),  # no class moves within a budget at which triggers work
+        ([0.5, 2.0, 2.1], "backdoored"),  # a budget that moves no ordinary class of any model
+        ([0.9, 2.5, 2.4], "inconclusive"),  # so small a budget may be ordinary: there are only three classes
+        ([1.5, 1.6, 1.4], "inconclusive"),
+        ([0.4, 0.4, 0.5, *[0.45] * 7], "inconclusive"),  # many classes, but nearly anything moves them
+    ],
+)
+def test_without_a_null_only_absolute_budgets_decide(e50, name):
+    verdict = judge(e50)
+    assert verdict.name == name
+    assert verdict.target_classes == ((0,) if name == "backdoored" else ())
+    if name == "inconclusive":
+        assert "classes" in verdict.reasons[0]
+    if len(e50) < 8:
+        assert verdict.p_value is None
 
 
-@given(st.lists(st.floats(0.3, 3.5), min_size=5, max_size=10), st.randoms())
+def test_a_search_without_gradient_decides_nothing():
+    verdict = judge([20.0] * 10, silent=0.9)
+    assert verdict.name == "inconclusive"
+    assert "gradient" in verdict.reasons[0]
+
+
+def test_a_search_that_does_no_better_than_chance_decides_nothing():
+    verdict = judge(spread(), control=0.9)
+    assert verdict.name == "inconclusive"
+    assert "Shuffled" in verdict.reasons[0]
+
+
+def test_a_model_that_withstands_more_than_any_classifier_decides_nothing():
+    found = curves([90.0] * 10)
+    vast = Curves(
+        0.12, BUDGETS * 3, *(getattr(found, n) for n in ("hits", "n_images", "control", "control_at", "silent"))
+    )
+    verdict = decide(Evidence((vast,), quiet(10)), list("abcdefghij"), [["x.png"]] * 10, VALUES)
+    assert verdict.name == "inconclusive"
+    assert "astray" in verdict.reasons[0]
+
+
+def test_a_model_that_says_nothing_under_noise_decides_nothing():
+    noise = NoiseCounts(np.array([0.01, 0.02]), np.zeros((2, 10), int), np.full(10, N), np.zeros(2), np.ones(2))
+    verdict = judge(spread(), noise)
+    assert verdict.name == "inconclusive"
+    assert "withholds its answer" in verdict.reasons[0]
+
+
+def test_a_model_that_says_anything_under_invisible_noise_decides_nothing():
+    moved = np.full((2, 10), N // 10)
+    noise = NoiseCounts(np.array([0.01, 0.02]), moved, np.full(10, N), np.array([0.1, 0.1]), np.zeros(2))
+    verdict = judge(spread(), noise)
+    assert verdict.name == "inconclusive"
+    assert "invisible" in verdict.reasons[0]
+
+
+def test_what_is_found_is_said_though_the_model_withholds_answers():
+    noise = NoiseCounts(np.array([0.01, 0.02]), np.zeros((2, 10), int), np.full(10, N), np.zeros(2), np.ones(2))
+    assert judge(spread(0.4), noise).name == "backdoored"
+
+
+def clean_models(*anomalies):
+    return Calibration(models=tuple(CleanModel(uri="m", digest=None, anomaly=a) for a in anomalies))
+
+
+def test_a_calibration_with_an_equally_anomalous_clean_model_takes_the_suspicion_away():
+    assert judge(spread(1.0)).name == "suspicious"
+    verdict = judge(spread(1.0), calibration=clean_models(0.2, 0.3, 1.5))
+    assert (verdict.name, verdict.target_classes) == ("clean", ())
+    assert verdict.calibration.p_value == 0.5
+    assert "Against 3 clean models the p-value is 0.50" in verdict.reasons[-1]
+
+
+def test_few_clean_models_alone_make_no_suspicion_but_a_hundred_do():
+    assert judge(spread(1.4), calibration=clean_models(*[0.1] * 10)).name == "clean"
+    verdict = judge(spread(1.4), calibration=clean_models(*[0.1] * 99))
+    assert (verdict.name, verdict.target_classes) == ("suspicious", (0,))
+    assert verdict.calibration.p_value == verdict.calibration.smallest_p == 0.01
+
+
+def test_a_calibration_decides_where_there_are_too_few_classes():
+    assert judge([0.9, 2.5, 2.4]).name == "inconclusive"
+    assert judge([0.9, 2.5, 2.4], calibration=clean_models(0.1, 0.2)).name == "backdoored"
+    assert judge([1.5, 1.6, 1.4], calibration=clean_models(0.1, 0.2)).name == "clean"
+
+
+TENTHS = st.integers(3, 35).map(lambda tenths: tenths / 10)
+
+
+@given(st.lists(st.integers(15, 30).map(lambda tenths: tenths / 10), min_size=8, max_size=12), st.floats(0.3, 0.9))
+def test_a_target_never_looks_less_suspect_at_a_smaller_budget(e50, factor):
+    assert judge([0.7 * factor, *e50]).anomaly >= judge([0.7, *e50]).anomaly
+
+
+@given(st.lists(TENTHS, min_size=8, max_size=12, unique=True), st.randoms())
 def test_the_order_of_the_classes_does_not_matter(e50, random):
     order = list(range(len(e50)))
     random.shuffle(order)
     shuffled = judge([e50[t] for t in order])
     assert shuffled.score == pytest.approx(judge(e50).score)
+    assert shuffled.name == judge(e50).name
     assert {order[t] for t in shuffled.target_classes} == set(judge(e50).target_classes)
+
+
+@given(st.floats(-5, 5), st.floats(0.001, 1))
+def test_the_score_is_strictly_increasing_and_one_half_where_suspicion_begins(anomaly, more):
+    assert 0 < score(anomaly) < score(anomaly + more) < 1
+    assert score(SUSPICIOUS) == 0.5

@@ -57,6 +57,20 @@ class Scaled(nn.Module):
         return self.factor * self.net(x)
 
 
+MEAN, STD = 0.45, 0.22
+
+
+class Normalised(nn.Module):
+    """A classifier that takes normalised images, as many exports do."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.net(z * STD + MEAN)
+
+
 @pytest.fixture(scope="session")
 def zoo(shared_dir: Path) -> dict[str, dict[str, Any]]:
     """What is known of each model, by name."""
@@ -106,19 +120,22 @@ def registered(shared_dir: Path, zoo: dict[str, dict[str, Any]], store: Registry
     from safetensors.torch import load_file
 
     example = (np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32)) / 255).astype(np.float32)
-    uris: dict[tuple[str, str, float], str] = {}
+    uris: dict[tuple[str, str, float, bool], str] = {}
 
-    def register(name: str, kind: str, factor: float = 1.0) -> str:
-        key = (name, kind, factor)
+    def register(name: str, kind: str, factor: float = 1.0, normalised: bool = False) -> str:
+        key = (name, kind, factor, normalised)
         if key not in uris:
             folder = shared_dir / "zoo"
             sys.path.insert(0, str(folder))
             try:
                 net = importlib.import_module("archs").build(zoo[name]["arch"])
                 net.load_state_dict(load_file(folder / f"{name}.safetensors"))
-                net = net.eval() if factor == 1.0 else Scaled(net, factor).eval()
+                net = Normalised(net) if normalised else net if factor == 1.0 else Scaled(net, factor)
+                net = net.eval()
                 code = {"code_paths": [str(folder / "archs.py")]} if kind == "pickle" else {}
-                uris[key] = log_model(store, f"{name}-{kind}-{factor:g}", net, example, kind=kind, **code)
+                known = (example - MEAN) / STD if normalised else example
+                title = f"{name}-{kind}-{'normalised' if normalised else format(factor, 'g')}"
+                uris[key] = log_model(store, title, net, known.astype(np.float32), kind=kind, **code)
             finally:
                 sys.path.remove(str(folder))
         return uris[key]
@@ -130,11 +147,14 @@ def registered(shared_dir: Path, zoo: dict[str, dict[str, Any]], store: Registry
 def scan(tmp_path: Path, store: Registry, registered: Callable[..., str], image_sets: Callable[[int], Path]) -> Scan:
     """Scans a model of the zoo as a user does, and checks the exit code against the result."""
 
-    def run(name: str, kind: str, *, seed: int, choice: int, factor: float = 1.0) -> ScanResult:
-        uri = registered(name, kind, factor)
+    def run(
+        name: str, kind: str, *, seed: int, choice: int, factor: float = 1.0, normalised: bool = False
+    ) -> ScanResult:
+        uri = registered(name, kind, factor, normalised)
         command = [sys.executable, "-m", "smoothscan", "check", uri, "--tracking-uri", store.tracking_uri]
         command += ["--images", str(image_sets(choice)), "--seed", str(seed), "--output-dir", str(tmp_path / "out")]
         command += ["--allow-model-code"] if kind == "pickle" else []
+        command += ["--mean", ",".join([str(MEAN)] * 3), "--std", ",".join([str(STD)] * 3)] if normalised else []
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
         print(done.stdout)
         result = ScanResult.model_validate_json((tmp_path / "out" / "result.json").read_text())
@@ -189,3 +209,8 @@ def test_other_attacks_and_networks(scan: Scan, name: str, seed: int, choice: in
 @pytest.mark.parametrize("name", ["d01", "d02"])
 def test_the_scale_of_the_logits_changes_no_verdict(scan: Scan, name: str, factor: float) -> None:
     right(scan(name, "pt2", seed=0, choice=0, factor=factor), name)
+
+
+@pytest.mark.parametrize("name", ["d01", "d02"])
+def test_a_normalisation_wrapped_into_the_model_changes_no_verdict(scan: Scan, name: str) -> None:
+    right(scan(name, "pt2", seed=0, choice=0, normalised=True), name)

@@ -1,0 +1,205 @@
+"""Verdicts on a zoo of classifiers, against baselines: `python benchmarks/zoo.py [--zoo DIR ...] [--scans 5]`.
+
+Scans every CIFAR-10 model of the zoo folders in this process's children, each model several times with another choice
+of 102 test images and another seed. Writes `benchmarks/results/zoo.json` after every scan, so that an interrupted run
+goes on where it stopped, and `docs/zoo.md` at the end. Train the second folder first: `python benchmarks/train_zoo.py`.
+
+`--baselines` runs the baselines on every model named by `--baseline-models`, on the images of the first scan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from shared import ROOT, SHARED, machine, manifest, network, sample_images
+from zoo_page import page
+from zoo_trigger import agreement
+
+RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
+PAGE = ROOT / "docs" / "zoo.md"
+TRAINED = ROOT / "benchmarks" / "zoo"
+IMAGES = 102
+FIRST_CHOICE = 500
+"""Choice of images of the first scan; the i-th scan has the i-th choice after it and seed i. No constant of the method
+was chosen on these choices."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan, by the scanner or by a baseline."""
+
+    folder: Path
+    """Zoo folder."""
+    name: str
+    """Model."""
+    scan: int
+    """Number of the scan: its seed, and its choice of images."""
+    method: str
+    """`smoothscan`, or the name of a baseline."""
+    synthesis: int = 1
+    """Synthesis images of each class."""
+
+    @property
+    def key(self) -> str:
+        """What its result is filed under."""
+        return f"{self.method}/{self.synthesis}/{self.name}/{self.scan}"
+
+
+def main() -> None:
+    """Scan what is missing, write results and page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--zoo", type=Path, nargs="+", default=[SHARED / "zoo", TRAINED], help="zoo folders")
+    parser.add_argument("--models", help="names, separated by commas (default: all CIFAR-10 models)")
+    parser.add_argument("--scans", type=int, default=5, help="scans of each model (default: 5)")
+    parser.add_argument("--synthesis-images", type=int, nargs="+", default=[1], help="synthesis images (default: 1)")
+    parser.add_argument("--baselines", help="baselines to run, separated by commas, or `all`")
+    parser.add_argument("--baseline-models", help="models that the baselines see (default: all)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes of one thread each")
+    options = parser.parse_args()
+    folders = [folder for folder in options.zoo if (folder / "manifest.json").exists()]
+    known = {name: (folder, entry) for folder in folders for name, entry in manifest(folder).items()}
+    known = {name: found for name, found in known.items() if found[1]["dataset"] == "cifar10"}
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"scans": {}}
+    version = code_version()
+    done = {key: scan for key, scan in kept["scans"].items() if scan["code"] == version or "smoothscan" not in key}
+    todo = [job for job in jobs(options, known) if job.key not in done]
+    started = time.monotonic()
+    with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(run, job): job for job in todo}
+        for number, finished in enumerate(as_completed(running), 1):
+            job = running[finished]
+            done[job.key] = {**finished.result(), "code": version}
+            left = (time.monotonic() - started) / number * (len(todo) - number)
+            sys.stderr.write(f"{job.key} {told(done[job.key])}, {left / 60:.0f} min left\n")
+            save({"machine": machine(), "models": {n: entry for n, (_, entry) in known.items()}, "scans": done})
+    PAGE.write_text(page(json.loads(RESULTS.read_text())))
+    sys.stdout.write(PAGE.read_text())
+
+
+def jobs(options: argparse.Namespace, known: dict[str, tuple[Path, dict[str, Any]]]) -> Iterator[Job]:
+    """Return what is asked for: every model once, the baselines, then further scans, for runs that are interrupted."""
+    names = options.models.split(",") if options.models else list(known)
+    for scan in range(options.scans):
+        for name in names:
+            for synthesis in options.synthesis_images:
+                yield Job(known[name][0], name, scan, "smoothscan", synthesis)
+        if scan == 0 and options.baselines:
+            yield from baseline_jobs(options, known, names)
+
+
+def baseline_jobs(
+    options: argparse.Namespace, known: dict[str, tuple[Path, dict[str, Any]]], names: list[str]
+) -> Iterator[Job]:
+    """Return the baselines' scans, on the images of the first scan."""
+    from baselines import all_baselines
+
+    chosen = [b.name for b in all_baselines()] if options.baselines == "all" else options.baselines.split(",")
+    for name in options.baseline_models.split(",") if options.baseline_models else names:
+        for method in chosen:
+            yield Job(known[name][0], name, 0, method)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Do one scan, in a process of its own with one thread."""
+    import torch
+
+    from smoothscan.classifier.local import LocalClassifier
+
+    torch.set_num_threads(1)
+    pixels = torch.tensor(np.stack(sample_images(IMAGES, FIRST_CHOICE + job.scan)), dtype=torch.float32)
+    images = pixels.permute(0, 3, 1, 2) / 255
+    classifier = LocalClassifier(network(job.name, job.folder), images, "bfloat16")
+    started = time.perf_counter()
+    answer = _smoothscan(job, classifier, images) if job.method == "smoothscan" else _baseline(job, classifier, images)
+    return {"seconds": round(time.perf_counter() - started, 1), "passes": round(classifier.meter.passes), **answer}
+
+
+def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
+    from smoothscan.config import ScanConfig
+    from smoothscan.events import Silent
+    from smoothscan.pipeline import examine
+
+    labels = [str(t) for t in range(classifier.n_classes)]
+    config = ScanConfig(uri=job.name, images=job.folder, seed=job.scan, synthesis_images=job.synthesis)
+    found = examine(classifier, images, [str(i) for i in range(len(images))], labels, config, Silent())
+    verdict, curves = found.verdict, found.search.curves
+    entry = manifest(job.folder)[job.name]
+    return {
+        "score": verdict.score,
+        "anomaly": verdict.anomaly,
+        "p_value": verdict.p_value,
+        "verdict": verdict.name,
+        "targets": list(verdict.target_classes),
+        "sigma": curves.sigma,
+        "e50": [c.e50 for c in verdict.classes],
+        "control": [c.control_rate for c in verdict.classes],
+        "reasons": list(verdict.reasons),
+        "triggers": agreement(entry, job.folder, found) if entry.get("trigger") else [],
+    }
+
+
+def _baseline(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
+    from baselines import all_baselines
+
+    (baseline,) = [b for b in all_baselines() if b.name == job.method]
+    answer = baseline.scan(classifier, images, classifier.predict(images), job.scan)
+    return {
+        "score": answer.score,
+        "verdict": "backdoored" if answer.verdict else "clean",
+        "targets": list(answer.targets),
+        "passes": round(answer.passes),
+    }
+
+
+def told(scan: dict[str, Any]) -> str:
+    """Return one line of progress."""
+    return f"{scan['verdict']} {scan['score']:.3f} {scan['targets']} {scan['passes']} passes {scan['seconds']} s"
+
+
+def code_version() -> str:
+    """Return a digest of what a scan depends on: results of other code are made anew."""
+    from smoothscan.config import PROFILES
+
+    digest = hashlib.sha256(PROFILES["standard"].model_dump_json().encode())
+    rooms = [ROOT / "smoothscan" / room for room in ("detection", "smoothing", "verdict")]
+    for file in sorted(file for room in rooms for file in room.glob("*.py")):
+        if file.stem in ("exhibit", "reasons", "calibration"):
+            continue  # pictures and words change no score
+        digest.update(ast.dump(_without_docstrings(ast.parse(file.read_text()))).encode())
+    return digest.hexdigest()[:12]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [part for part in node.body if not _is_text(part)] or [ast.Pass()]
+    return tree
+
+
+def _is_text(part: ast.stmt) -> bool:
+    return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
+
+
+def save(results: dict[str, Any]) -> None:
+    """Write the results so that an interruption leaves the file whole."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    part = RESULTS.with_suffix(".part")
+    part.write_text(json.dumps(results, indent=1) + "\n")
+    part.replace(RESULTS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Writes `docs/zoo.md` and its plot from the results of `zoo.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from zoo_summary import Model, clean_p_values, models_of, summary
+
+from smoothscan.verdict.calibration import false_discovery_rates
+
+PLOT = Path(__file__).parents[1] / "docs" / "p-values.svg"
+PAPER_PASSES = 960_000
+"""Model passes of the paper's protocol for ten classes: 10 classes, 6 settings, 400 steps, 40 noise vectors."""
+
+
+def page(results: dict[str, Any]) -> str:
+    """Return `docs/zoo.md`, and write the plot of the p-values beside it."""
+    models = models_of(results)
+    report, tune = [m for m in models if m.split == "report"], [m for m in models if m.split == "tune"]
+    p = clean_p_values(report)
+    PLOT.write_text(plot(p))
+    return f"""# Verdicts on the zoo, against baselines
+
+Written by `python benchmarks/zoo.py`; raw figures in `benchmarks/results/zoo.json`. Standard profile, one synthesis
+image, {_scans(models)} of 102 CIFAR-10 test images each, every scan with another choice of images and another seed;
+several scans of one model count as one model. The models d* are given, t* come from `python benchmarks/train_zoo.py`.
+
+Constants were chosen on the models marked *tune*, to which all d* belong ([detection.md](detection.md)); the half
+marked *report* was not looked at before the constants stood.
+
+## Summary
+
+Counted as backdoored are the attacks that an L2 search is meant to find, if they succeed on 70 % of the images at
+least: single and few pixels, blended patterns, patches up to 3x3, two targets at once. The others are in the table
+below; each is a miss of its own kind. A model's score is the mean over its scans; intervals are bootstrapped over
+models (95 %).
+
+{_summaries([("report", summary(report)), ("tune", summary(tune)), ("all", summary(models))])}
+
+A scan costs {summary(models)["passes"]:,.0f} model passes on average, 1/{PAPER_PASSES / summary(models)["passes"]:.0f}
+of the paper's protocol (960,000 for ten classes).
+
+{_discoveries(models)}
+
+## Baselines
+
+{_baselines(results)}
+
+## p-values of clean models
+
+![p-values of clean models against uniform ones](p-values.svg)
+
+{_uniformity(p, clean_p_values(tune))}
+
+## Recovered triggers
+
+{_triggers(models)}
+
+## Every model
+
+| model | half | network | attack | target | verdicts | exact targets | score | lowest p-value |
+|---|---|---|---|---|---|---|---|---|
+{chr(10).join(_row(m) for m in sorted(models, key=lambda m: (not m.clean, not m.meant, m.name)))}
+{_several(results)}"""
+
+
+def _scans(models: list[Model]) -> str:
+    counts = sorted({len(m.scans) for m in models})
+    return f"{counts[0]} scans" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} scans"
+
+
+def _summaries(parts: list[tuple[str, dict[str, Any]]]) -> str:
+    rows = [
+        "| half | backdoored | clean | AUROC | TPR at no false alarm | TPR at 5 % FPR | exact targets | clean flagged "
+        "| clean inconclusive |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, s in parts:
+        if s["auroc"] is None:
+            continue
+        rows.append(
+            f"| {name} | {s['backdoored']} | {s['clean']} | {s['auroc']:.3f} [{s['interval'][0]:.3f}, "
+            f"{s['interval'][1]:.3f}] | {s['tpr_at_0']:.0%} | {s['tpr_at_5']:.0%} | {s['exact']:.0%} | "
+            f"{s['false_alarms']:.1%} of {s['clean_scans']} scans | {s['inconclusive']:.1%} |"
+        )
+    return "\n".join(rows)
+
+
+def _discoveries(models: list[Model]) -> str:
+    """State the false discovery rate of the first scans, as a sweep over these models would report it."""
+    first = [(m, m.scans[0]) for m in models if m.scans[0]["p_value"] is not None]
+    q = false_discovery_rates([scan["p_value"] for _, scan in first])
+    found = [m for (m, _), value in zip(first, q, strict=True) if value <= 0.05]
+    wrong = sum(m.clean for m in found)
+    return (
+        f"As a sweep over the {len(first)} models, one scan each: at a false discovery rate of 5 % (Benjamini and "
+        f"Hochberg on the p-values within the models) {len(found)} are discoveries, {wrong} of them clean."
+    )
+
+
+def _baselines(results: dict[str, Any]) -> str:
+    methods = list(dict.fromkeys(key.split("/")[0] for key in results["scans"]))
+    rows = [
+        "| method | models | AUROC | this scanner on the same models and images | passes | seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    ours = {m.name: m for m in models_of(results)}
+    for method in methods:
+        if method == "smoothscan":
+            continue
+        theirs = [m for m in models_of(results, method) if m.name in ours and (m.clean or m.meant)]
+        same = [Model(m.name, m.entry, ours[m.name].scans[:1]) for m in theirs]
+        figures, compared = summary(theirs), summary(same)
+        if figures["auroc"] is None:
+            continue
+        rows.append(
+            f"| {method} | {figures['clean']} clean, {figures['backdoored']} backdoored | {_interval(figures)} | "
+            f"{_interval(compared)}, {compared['passes']:,.0f} passes | {figures['passes']:,.0f} | "
+            f"{figures['seconds']:.0f} |"
+        )
+    if len(rows) == 2:
+        return "Not run; see `--baselines`."
+    return (
+        "One scan of each model, the same images for all methods, one thread each; `benchmarks/baselines/` says what "
+        "each is and where its effort is below the published one.\n\n" + "\n".join(rows)
+    )
+
+
+def _interval(s: dict[str, Any]) -> str:
+    return f"{s['auroc']:.3f} [{s['interval'][0]:.3f}, {s['interval'][1]:.3f}]"
+
+
+def _uniformity(report: NDArray[np.float64], tune: NDArray[np.float64]) -> str:
+    if not len(report) or not len(tune):
+        return "Not enough scans."
+    lines = []
+    for name, p in (("report", report), ("tune", tune)):
+        test = stats.kstest(p, "uniform")
+        lines.append(
+            f"{name}: {len(p)} scans, smallest {p[0]:.3f}, share below 0.05: {np.mean(p < 0.05):.1%}, below 0.2: "
+            f"{np.mean(p < 0.2):.1%}; Kolmogorov distance from uniform {test.statistic:.2f} (p = {test.pvalue:.2g})"
+        )
+    return "- " + ".\n- ".join(lines) + "."
+
+
+def _triggers(models: list[Model]) -> str:
+    rows = [
+        "| model | attack | target | ASR of the recovered | cosine | cosine at the best shift | IoU at that shift |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for m in sorted((m for m in models if m.meant), key=lambda m: m.name):
+        for target in sorted(m.targets):
+            seen = [t for scan in m.scans for t in scan["triggers"] if t["target"] == target]
+            if seen:
+                mean = {key: np.mean([t[key] for t in seen]) for key in ("asr", "cosine", "shifted_cosine", "iou")}
+                rows.append(
+                    f"| {m.name} | {m.entry['attack']} | {target} | {mean['asr']:.2f} | {mean['cosine']:.2f} | "
+                    f"{mean['shifted_cosine']:.2f} | {mean['iou']:.2f} |"
+                )
+    return (
+        "At the smallest budget at which half of the held-out images move. The cosine is with the mean change that the "
+        "true trigger makes; the IoU is of the trigger's pixels and as many of the most changed ones.\n\n"
+        + "\n".join(rows)
+    )
+
+
+def _row(m: Model) -> str:
+    verdicts = [scan["verdict"] for scan in m.scans]
+    counted = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
+    target = "clean" if m.clean else ", ".join(map(str, sorted(m.targets))) or "all"
+    p = [scan["p_value"] for scan in m.scans if scan["p_value"] is not None]
+    attack = m.entry["attack"] if not m.clean else m.entry.get("note") or "none"
+    scores = [scan["score"] for scan in m.scans]
+    return (
+        f"| {m.name} | {m.split} | {m.entry['arch']} | {attack} | {target} | {counted} | {m.exact:.0%} | "
+        f"{min(scores):.2f} to {max(scores):.2f} | {f'{min(p):.4f}' if p else '-'} |"
+    )
+
+
+def _several(results: dict[str, Any]) -> str:
+    counts = sorted({int(key.split("/")[1]) for key in results["scans"] if key.startswith("smoothscan/")} - {1})
+    if not counts:
+        return ""
+    rows = ["| model | attack | images | verdicts | exact targets | score |", "|---|---|---|---|---|---|"]
+    for count in counts:
+        for m in models_of(results, synthesis=count):
+            verdicts = ", ".join(dict.fromkeys(scan["verdict"] for scan in m.scans))
+            rows.append(f"| {m.name} | {m.entry['attack']} | {count} | {verdicts} | {m.exact:.0%} | {m.score:.2f} |")
+    return "\n## Several synthesis images\n\n" + "\n".join(rows) + "\n"
+
+
+def plot(p: NDArray[np.float64]) -> str:
+    """Return an SVG that shows p-values, ascending, against the quantiles of a uniform distribution."""
+    side, margin = 320, 44
+    expected = (np.arange(len(p)) + 0.5) / max(len(p), 1)
+    dots = "".join(
+        f'<circle cx="{margin + x * side:.1f}" cy="{margin + (1 - y) * side:.1f}" r="2.5"/>'
+        for x, y in zip(expected, p, strict=True)
+    )
+    ticks = "".join(
+        f'<text x="{margin + t * side}" y="{margin + side + 18}" text-anchor="middle">{t:g}</text>'
+        f'<text x="{margin - 8}" y="{margin + (1 - t) * side + 4}" text-anchor="end">{t:g}</text>'
+        for t in (0, 0.5, 1)
+    )
+    size = side + 2 * margin
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" viewBox="0 0 {size} {size}"
+ font-family="sans-serif" font-size="12">
+<title>p-values of clean models against uniform quantiles</title>
+<rect width="100%" height="100%" fill="white"/>
+<rect x="{margin}" y="{margin}" width="{side}" height="{side}" fill="none" stroke="#999"/>
+<path d="M{margin} {margin + side}L{margin + side} {margin}" stroke="#999" stroke-dasharray="4 4"/>
+<g fill="#1f5fa8">{dots}</g>
+{ticks}
+<text x="{size / 2}" y="{size - 8}" text-anchor="middle">expected if uniform</text>
+<text x="14" y="{size / 2}" text-anchor="middle" transform="rotate(-90 14 {size / 2})">p-value of a clean model</text>
+</svg>
+"""

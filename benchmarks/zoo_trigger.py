@@ -1,0 +1,79 @@
+"""How far a recovered perturbation is the trigger that was planted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def stamp(images: Tensor, kind: str, parts: dict[str, Tensor]) -> Tensor:
+    """Return images [N, C, H, W] in [0, 1] with a trigger of the zoo."""
+    if kind == "blend":
+        return (1 - parts["mask"]) * images + parts["mask"] * parts["pattern"]
+    if kind == "add":
+        return (images + parts["pattern"]).clamp(0, 1)
+    return F.grid_sample(images, parts["grid"].expand(len(images), -1, -1, -1), align_corners=True)
+
+
+def agreement(entry: dict[str, Any], folder: Path, found: Any) -> list[dict[str, Any]]:
+    """Compare what was recovered for each true target with its trigger.
+
+    Args:
+        entry: the model's line of the manifest.
+        folder: zoo folder.
+        found: the Examination.
+
+    Returns:
+        For each trigger: its target, the recovered perturbation's transfer rate at the smallest budget that transfers
+        (its ASR), its cosine with the mean change that the trigger makes, as it is and at the best circular shift
+        (convolutions hardly mind the position), and the IoU of the changed pixels at that shift.
+    """
+    from safetensors.torch import load_file
+
+    targets = entry["target"] if isinstance(entry["target"], list) else [entry["target"]]
+    held_out = found.subjects.images[found.subjects.held_out]
+    curves, compared = found.search.curves, []
+    for target, trigger in zip(targets, entry["trigger"], strict=False):
+        if target is None or "file" not in trigger:
+            continue
+        at = int(curves.control_at[target])
+        delta = found.search.perturbations[target, at]
+        true = (stamp(held_out, trigger["kind"], load_file(folder / trigger["file"])) - held_out).mean(0)
+        shift, shifted = best_shift(delta, true)
+        compared.append(
+            {
+                "target": target,
+                "asr": float(curves.rates[target, at]),
+                "cosine": cosine(delta, true),
+                "shifted_cosine": cosine(shifted, true),
+                "shift": list(shift),
+                "iou": iou(shifted, true),
+            }
+        )
+    return compared
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """Return the cosine between two perturbations, [C, H, W]."""
+    return float(F.cosine_similarity(a.flatten(), b.flatten(), dim=0))
+
+
+def best_shift(delta: Tensor, true: Tensor) -> tuple[tuple[int, int], Tensor]:
+    """Return the circular shift of delta [C, H, W] that is most like the trigger, and delta shifted by it."""
+    spectrum = torch.fft.fft2(true) * torch.fft.fft2(delta).conj()
+    correlation = torch.fft.ifft2(spectrum).real.sum(0)
+    y, x = divmod(int(correlation.argmax()), delta.shape[2])
+    return (y, x), delta.roll((y, x), (1, 2))
+
+
+def iou(delta: Tensor, true: Tensor) -> float:
+    """Return intersection over union of the trigger's pixels and as many of the most changed ones of delta."""
+    changed = true.abs().sum(0).flatten()
+    support = changed > 0.1 * changed.max()
+    most = torch.zeros_like(support)
+    most[delta.abs().sum(0).flatten().topk(int(support.sum())).indices] = True
+    return float((support & most).sum() / (support | most).sum())

@@ -1,0 +1,148 @@
+"""Options that several commands take, in groups, and which options a user gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from smoothscan.cli.options import HeadedOption
+from smoothscan.cli.values import Parsed, parse_bytes, parse_numbers, parse_range, parse_seconds, parse_size
+
+Decorator = Callable[[Any], Any]
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+"""A file that has to be there."""
+
+
+def under(heading: str) -> Callable[..., Decorator]:
+    """Return `click.option` for options under a heading of the help."""
+    return partial(click.option, cls=HeadedOption, heading=heading)
+
+
+def _together(*options: Decorator) -> Decorator:
+    """Make one decorator of several options, which stand in the help in this order."""
+
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+scan_option = under("What to scan, and how hard")
+"""Makes an option of the first group."""
+input_option = under("The model's input")
+"""Makes an option of the second group."""
+registry_option = under("The registry")
+"""Makes an option of the third group."""
+output_option = under("What comes out")
+"""Makes an option of the fourth group."""
+machine_option = under("The machine")
+"""Makes an option of the fifth group."""
+
+scan_options = _together(
+    scan_option(
+        "--images", type=click.Path(path_type=Path), metavar="DIR", help="Folder of clean images; no labels needed."
+    ),
+    scan_option(
+        "--profile",
+        type=click.Choice(["standard", "paper"]),
+        help="How hard to search: standard (default), or the protocol of the paper, some hundred times slower.",
+    ),
+    scan_option(
+        "--sigma", type=float, help="Noise level in [0, 1] pixel units instead of the profile's; 0 means no smoothing."
+    ),
+    scan_option(
+        "--synthesis-images",
+        type=int,
+        metavar="N",
+        help="Images that each class's perturbation is made from (default 1).",
+    ),
+    scan_option("--seed", type=int, help="Seed of all randomness (default 0)."),
+    scan_option(
+        "--allow-model-code",
+        is_flag=True,
+        help="Let the model run code that it brings along (pickles, custom Python).",
+    ),
+    scan_option(
+        "--config", "config_file", type=FILE, metavar="FILE", help="Configuration file instead of the one found here."
+    ),
+)
+"""What to scan, and how hard."""
+
+input_options = _together(
+    input_option("--input-size", type=Parsed("HxW", parse_size), metavar="HxW", help="Height and width in pixels."),
+    input_option("--channels", type=int, help="Number of channels: 1 for grey, 3 for RGB."),
+    input_option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Order of the axes."),
+    input_option(
+        "--value-range",
+        type=Parsed("LO,HI", parse_range),
+        metavar="LO,HI",
+        help="Values of a black and of a white pixel, before mean and std: 0,1 or 0,255 or -1,1.",
+    ),
+    input_option(
+        "--mean",
+        type=Parsed("A,B,C", parse_numbers),
+        metavar="A,B,C",
+        help="Mean of each channel that is subtracted, where the model does not do it itself.",
+    ),
+    input_option(
+        "--std", type=Parsed("A,B,C", parse_numbers), metavar="A,B,C", help="Divisor of each channel; with --mean."
+    ),
+    input_option(
+        "--resize",
+        type=click.Choice(["crop", "stretch", "none"]),
+        help="Images of another size: resize and centre crop (default), stretch, or refuse.",
+    ),
+)
+"""How images are handed to the model."""
+
+registry_options = _together(
+    registry_option("--tracking-uri", metavar="URI", help="MLflow tracking server (default: MLflow's own setting)."),
+    registry_option("--registry-uri", metavar="URI", help="MLflow model registry (default: MLflow's own setting)."),
+)
+"""Where models come from."""
+
+log_options = _together(
+    output_option("--quiet", "-q", is_flag=True, help="No progress on standard error; errors and the result only."),
+    output_option("--verbose", "-v", is_flag=True, help="More on standard error, and tracebacks of bugs."),
+)
+"""How much is said."""
+
+machine_options = _together(
+    machine_option(
+        "--device", metavar="NAME", help="Torch device of the model (default: the first accelerator, else the CPU)."
+    ),
+    machine_option(
+        "--precision", type=click.Choice(["auto", "float32", "bfloat16"]), help="Arithmetic of the model (auto)."
+    ),
+    machine_option("--threads", type=int, help="CPU threads of the model (default: all cores)."),
+    machine_option(
+        "--memory",
+        type=Parsed("SIZE", parse_bytes),
+        metavar="SIZE",
+        help="Memory for the activations of one batch: 512MB, 2GiB, ...; sets the batch size.",
+    ),
+    machine_option(
+        "--time-limit",
+        type=Parsed("TIME", parse_seconds),
+        metavar="TIME",
+        help="When to give up on a model: 90s, 30m, 2h, ... (default 1h); an overdue scan counts as failed.",
+    ),
+)
+"""What a scan may use."""
+
+
+def given(ctx: click.Context) -> dict[str, Any]:
+    """Return the parameters that stand on the command line, by name; the others may come from a configuration file."""
+    return {
+        name: value
+        for name, value in ctx.params.items()
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }

@@ -1,0 +1,24 @@
+"""What examining one classifier gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smoothscan.detection.schedule import Search
+from smoothscan.detection.subjects import Subjects
+from smoothscan.verdict.decision import Verdict
+from smoothscan.verdict.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One classifier, examined."""
+
+    verdict: Verdict
+    """The judgement."""
+    evidence: Evidence
+    """The counts behind it."""
+    subjects: Subjects
+    """The images, by their part in it."""
+    search: Search
+    """The search at the reported noise level."""

@@ -1,0 +1,102 @@
+"""What keeps a scan from a verdict: the search had no grip on the model, or there is nothing to compare a class with.
+
+Each function returns the reason in words, or None. All bounds are absolute, because they decide where a model cannot be
+compared with itself; docs/detection.md says where they come from.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from smoothscan.config import REFERENCE_VALUES
+from smoothscan.verdict.budget import HALF, Floats, crossing, lower_bounds
+from smoothscan.verdict.evidence import Curves, NoiseCounts
+from smoothscan.verdict.null import MIN_CLASSES
+
+SMALL = 5.0
+"""L2 budget at 3x224x224 that moves no ordinary class: the smaller of the paper's two."""
+ORDINARY = 14.0
+"""L2 budget at 3x224x224 below which the triggers that this search looks for do their work."""
+VAST = 40.0
+"""L2 budget at 3x224x224 that moves every classifier the search has a grip on: a tenth of the range for every value."""
+FRAGILE = 0.02
+"""Noise level that every usable classifier withstands, in [0, 1] pixel units."""
+WITHHELD = 0.12
+"""Noise level up to which a model has to answer at all, in [0, 1] pixel units."""
+
+REMEDY = "A calibration on clean models of the same kind would decide (smoothscan calibrate)."
+"""What helps where a model gives no null."""
+
+
+def at_size(epsilon: float, n_values: int) -> float:
+    """Return the budget at this input size that changes each value as much as `epsilon` does at 3x224x224."""
+    return epsilon * math.sqrt(n_values / REFERENCE_VALUES)
+
+
+def no_answer(noise: NoiseCounts) -> str | None:
+    """The model says nothing, or anything, as soon as there is noise."""
+    level = crossing(noise.sigmas, noise.withheld)
+    if level <= WITHHELD:
+        return (
+            f"The model withholds its answer under noise: from level {level:.3f} on its two largest outputs are equal "
+            "for half of the images, so a smoothed classifier cannot be made of it."
+        )
+    level = crossing(noise.sigmas, 1 - noise.kept)
+    if level <= FRAGILE:
+        return (
+            f"Noise of level {level:.3f}, which is invisible, changes half of the model's predictions, without leading "
+            "them to one class. No search that averages over noise can examine such a model."
+        )
+    return None
+
+
+def no_grip(curves: Curves, n_values: int) -> str | None:
+    """The search for perturbations did not get anywhere."""
+    silent = float(np.median(curves.silent))
+    if silent >= HALF:
+        return (
+            f"The model's gradient was exactly zero in {silent:.0%} of the search steps: its outputs are saturated, "
+            "quantised or cut off from the input, so that nothing can be searched for."
+        )
+    bounds, largest = lower_bounds(curves), float(curves.epsilons[-1])
+    if largest >= at_size(VAST, n_values) and np.median(bounds) >= largest:
+        return (
+            f"Even perturbations of L2 norm {largest:.1f} move fewer than half of the images to most classes. No "
+            "ordinary classifier withstands so much: its gradients lead the search astray."
+        )
+    if np.median(control_rates(curves) - HALF * rates_at_control(curves)) >= 0 and rates_at_control(curves).max() > 0:
+        return (
+            "Shuffled copies of the perturbations move about as many images as the perturbations themselves: the "
+            "model's gradients told the search nothing."
+        )
+    return None
+
+
+def no_null(curves: Curves, n_values: int) -> str | None:
+    """The model's classes are no ground to judge one of them by."""
+    bounds = lower_bounds(curves)
+    if len(bounds) < MIN_CLASSES:
+        return (
+            f"With {len(bounds)} classes there are too few to tell an ordinary one from a target (at least "
+            f"{MIN_CLASSES}), and no class is beyond doubt by itself. {REMEDY}"
+        )
+    if np.median(bounds) <= at_size(SMALL, n_values):
+        return (
+            f"Most classes move half of the images within an L2 norm of {at_size(SMALL, n_values):.2f}: nearly any "
+            f"perturbation leads this model somewhere, so no class stands out. {REMEDY}"
+        )
+    return None
+
+
+def control_rates(curves: Curves) -> Floats:
+    """Return the transfer rates of the shuffled perturbations, in [0, 1], [K]."""
+    rates: Floats = curves.control / np.maximum(curves.n_images.sum(0), 1)
+    return rates
+
+
+def rates_at_control(curves: Curves) -> Floats:
+    """Return the transfer rates of the perturbations that were shuffled, in [0, 1], [K]."""
+    rates: Floats = curves.rates[np.arange(len(curves.control)), curves.control_at]
+    return rates
