@@ -41,8 +41,8 @@ models (95 %).
 
 {_summaries([("report", summary(report)), ("tune", summary(tune)), ("all", summary(models))])}
 
-A scan costs {summary(models)["passes"]:,.0f} model passes on average, 1/{PAPER_PASSES / summary(models)["passes"]:.0f}
-of the paper's protocol (960,000 for ten classes).
+A scan costs {summary(models)["passes"]:,.0f} model passes on average; the paper's protocol takes
+{PAPER_PASSES / summary(models)["passes"]:.0f} times as many (960,000 for ten classes).
 
 {_discoveries(models)}
 
@@ -70,6 +70,8 @@ of the paper's protocol (960,000 for ten classes).
 
 def _scans(models: list[Model]) -> str:
     counts = sorted({len(m.scans) for m in models})
+    if counts == [1]:
+        return "one scan"
     return f"{counts[0]} scans" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} scans"
 
 

@@ -37,7 +37,8 @@ class Model:
         """Whether it has a backdoor that the L2 search is meant to find."""
         if self.clean or self.entry["mode"] not in ("all2one", "two"):
             return False
-        return min(np.atleast_1d(self.entry["asr"])) >= STRONG and any(a in self.entry["attack"] for a in SMALL_IN_L2)
+        strong = bool(np.min(self.entry["asr"]) >= STRONG)
+        return strong and any(attack in self.entry["attack"] for attack in SMALL_IN_L2)
 
     @property
     def targets(self) -> set[int]:

@@ -62,7 +62,7 @@ def scan(uri: str, images: str | Path, *, events: Events | None = None, **option
         The result. A scan that failed, was refused or is inconclusive is a result too; see `status` and `verdict`.
 
     Raises:
-        UsageError: the image folder cannot be used.
+        UsageError: the image folder or the calibration cannot be used.
         pydantic.ValidationError: an option is wrong.
     """
     from smoothscan.config import ScanConfig

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from markupsafe import Markup
 
@@ -25,6 +26,7 @@ _MAX_LABELS = 14  # more have no room
 _FEW = 12  # classes up to which every line has its label; among more, the leading ones say enough
 _LEADING = 4
 _LABEL_COLUMNS = 14
+_T = TypeVar("_T")
 _MARKERS = ("circle", "square", "diamond", "triangle")
 
 
@@ -172,7 +174,7 @@ def noise_lines(probe: NoiseProbe, labels: Sequence[str]) -> Markup | None:
         marker="square",
         labelled=True,
     )
-    ticks = [(x, f"{s:g}") for x, s in zip(xs, probe.sigmas, strict=True)]
+    ticks = _thinned([(x, f"{s:g}") for x, s in zip(xs, probe.sigmas, strict=True)])
     name = "Line chart of how predictions move under plain noise; the numbers are in the table beside it."
     return _plot([kept, moved], ticks, "noise level \u03c3", "share of images", name, "noise")
 
@@ -182,10 +184,10 @@ def _curve(c: ClassResult) -> tuple[CurvePoint, ...]:
     return tuple(sorted(points, key=lambda p: p.epsilon))
 
 
-def _thinned(budgets: Sequence[float]) -> Sequence[float]:
-    """Return so many of the budgets that their labels have room on a telephone."""
-    step = -(-len(budgets) // 8)
-    return budgets[::step]
+def _thinned(ticks: Sequence[_T]) -> Sequence[_T]:
+    """Return so many of the ticks that their labels have room on a telephone."""
+    step = -(-len(ticks) // 8)
+    return ticks[::step]
 
 
 def _y(share: float) -> float:

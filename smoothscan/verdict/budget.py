@@ -106,14 +106,21 @@ def ordinary(log_e50: Floats) -> tuple[NDArray[np.bool_], Floats]:
     """
     k = log_e50.shape[-1]
     order = np.argsort(log_e50, axis=-1, kind="stable")
-    gaps = np.diff(np.take_along_axis(log_e50, order, -1), axis=-1)[..., : most_targets(k)]
-    apart = np.argsort(order, axis=-1) <= gaps.argmax(-1)[..., None]
-    itself = np.eye(k, dtype=bool)
-    left_out = apart[..., None, :] | itself
-    # of two or three classes none may be left
-    left_out = np.where(left_out.all(-1, keepdims=True), itself, left_out)
-    others = np.where(left_out, np.nan, log_e50[..., None, :])
-    return apart, (np.nanmedian(others, axis=-1) + np.nanmin(others, axis=-1)) / 2
+    rank = np.argsort(order, axis=-1)
+    ascending = np.take_along_axis(log_e50, order, -1)
+    gaps = np.diff(ascending, axis=-1)[..., : most_targets(k)]
+    first = gaps.argmax(-1)[..., None] + 1  # rank of the easiest ordinary class
+    apart = rank < first
+    if k == 2:
+        return apart, log_e50[..., ::-1].copy()  # of two classes each is compared with the other
+
+    def remaining(i: NDArray[np.int64]) -> Floats:
+        """Return the i-th easiest ordinary class, class t itself left out."""
+        return np.take_along_axis(ascending, np.where(~apart & (i >= rank), i + 1, i), -1)
+
+    last = k - 1 - ~apart  # rank of the hardest ordinary class, counted without t
+    middle = remaining((first + last) // 2) + remaining((first + last + 1) // 2)
+    return apart, (middle / 2 + remaining(np.broadcast_to(first, rank.shape))) / 2
 
 
 def most_targets(k: int) -> int:

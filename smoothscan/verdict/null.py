@@ -60,8 +60,8 @@ def _null(k: int) -> Floats:
     """Return the statistic of models without a backdoor, ascending, [DRAWS]; always the same for the same K."""
     rng = np.random.default_rng(k)
     drawn = []
-    for start in range(0, DRAWS, max(_CHUNK // k**2, 1)):
-        count = min(max(_CHUNK // k**2, 1), DRAWS - start)
+    for start in range(0, DRAWS, max(_CHUNK // k, 1)):
+        count = min(max(_CHUNK // k, 1), DRAWS - start)
         spread = USUAL_SPREAD * np.sqrt(USUAL_WEIGHT / rng.chisquare(USUAL_WEIGHT, (count, 1)))
         log_e50 = spread * rng.standard_normal((count, k))
         drawn.append(((ordinary(log_e50)[1] - log_e50) / _spread(log_e50)).max(-1))

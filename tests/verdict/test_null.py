@@ -29,7 +29,7 @@ def test_with_few_classes_there_is_no_null():
     assert chances([2.0] * (MIN_CLASSES - 1)) is None
 
 
-@pytest.mark.parametrize("k", [10, 100])
+@pytest.mark.parametrize("k", [10, 100, 1000])
 def test_under_the_null_the_smallest_p_value_is_uniform(k):
     rng = np.random.default_rng(0)
     smallest = []
