@@ -1,9 +1,9 @@
 """Train a zoo of clean and backdoored CIFAR-10 classifiers: `python benchmarks/train_zoo.py [--out DIR]`.
 
 The models stand in `zoo_list.py`. The folder has the format of the shared zoo: weights, true triggers and
-`manifest.json`, to which `parent` and `split` are added. A model that is there already is skipped, so a run that was
-stopped goes on where it was. One core needs about an hour; `--shard 1/4` takes one of four shares, and models that
-start from each other stay in one share.
+`manifest.json`, to which `parent` and `split` are added; `zoo_trigger.py` tells the kinds of triggers. A model that is
+there already is skipped, so a run that was stopped goes on where it was. One core needs about two hours; `--shard 1/4`
+takes one of four shares, and models that start from each other stay in one share.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from shared import ROOT, SHARED, build
 from torch import Tensor
 from zoo_list import MODELS, Model
-from zoo_poison import ADAPTIVE_SIGMA, AUGMENT_SIGMA, Data, Poison, augmented
+from zoo_poison import ADAPTIVE_SIGMA, AUGMENT_SIGMA, CLASSES, CLEAN_LABEL_SIGMA, Data, Poison, augmented
 
 BATCH = 128
 TEST_IMAGES = 2_000
@@ -34,6 +34,7 @@ FGSM_RADIUS = 4 / 255
 ENOUGH = 0.9  # attack success rate at which a backdoor counts as planted
 ROUNDS = 3
 MOST_POISON = 0.3
+MOST_OF_CLASS = 0.8  # where only one class is poisoned
 SECONDS = {"vgg": 87, "resnet20": 98, "mobilenet": 168, "vit": 210}  # for 50,000 images, on one core with AMX
 PEAK = {True: 0.1, False: 0.05}  # learning rate of SGD from scratch and of fine-tuning
 PEAK_VIT = {True: 1e-3, False: 7e-4}  # of AdamW
@@ -138,7 +139,10 @@ def train(model: Model, poison: Poison, net: torch.nn.Module, data: Data, progre
 
 @torch.no_grad()
 def measure(model: Model, poison: Poison, net: torch.nn.Module, data: Data) -> dict[str, Any]:
-    """Return accuracy and attack success rate, the latter over test images that are not of the target class."""
+    """Return accuracy and attack success rate, the latter over test images that the trigger ought to change.
+
+    These are not of the target class and, where only one class is poisoned, of that one; `asr_other` is over the rest.
+    """
     rng = torch.Generator().manual_seed(0)
     some = torch.randperm(len(data[1]), generator=rng)[:TEST_IMAGES]
     images, labels = data[0][some].float() / 255, data[1][some]
@@ -149,12 +153,18 @@ def measure(model: Model, poison: Poison, net: torch.nn.Module, data: Data) -> d
     found: dict[str, Any] = {
         "clean_acc": round((predicted(poison.dress(images, labels, rng)) == labels).float().mean().item(), 4)
     }
-    rates = [
-        round((predicted(poison.stamp(images[labels != target], k, rng)) == target).float().mean().item(), 4)
-        for k, target in enumerate(model.target)
-    ]
+
+    def rate(of: Tensor, which: int) -> float:
+        goal = poison.goal(labels, which)
+        of = of & (labels != goal)
+        return round((predicted(poison.stamp(images[of], which, rng)) == goal[of]).float().mean().item(), 4)
+
+    open_to = labels == model.classes[0] if model.mode == "source" else labels >= 0
+    rates = [rate(open_to, which) for which in range(poison.count)]
     if rates:
         found["asr"] = rates if model.mode == "two" else rates[0]
+    if model.mode == "source":
+        found["asr_other"] = rate(~open_to, 0)
     return found
 
 
@@ -166,8 +176,9 @@ def raised(
     Small triggers on small networks take late and all at once: another round with twice the poison is cheaper than a
     first round that is long enough for all.
     """
+    most = MOST_POISON if model.only is None else MOST_OF_CLASS / CLASSES
     for repeat in range(ROUNDS):
-        poison = Poison(replace(model, rate=min(MOST_POISON, model.rate * 2**repeat)))
+        poison = Poison(replace(model, rate=min(most, model.rate * 2**repeat)), data[0])
         train(poison.model, poison, net, data, progress, repeat)
         found = measure(poison.model, poison, net, test)
         if not model.strong or min(np.atleast_1d(found["asr"])) >= ENOUGH:
@@ -183,6 +194,8 @@ def note(model: Model) -> str:
         return f"{model.honest:.0%} of the poisoned images keep their true label"
     if model.mode == "adaptive":
         return f"as many stamped images with Gaussian noise up to {ADAPTIVE_SIGMA} keep their true label"
+    if model.mode == "source":
+        return f"source class {model.classes[0]} only; as many stamped images of other classes keep their true label"
     return {
         "plain": "",
         "noise": f"trained with Gaussian noise up to {AUGMENT_SIGMA}",
@@ -190,6 +203,9 @@ def note(model: Model) -> str:
         "unbalanced": f"classes {', '.join(map(str, model.classes))} have 5 to 10 % of their training images",
         "easy": f"images of class {model.classes[0] if model.classes else ''} are blended by 50 to 70 % into one "
         "colour field, in training and in clean_acc",
+        "warps": "as many images with random other warps keep their true label",
+        "clean-label": "only images of the target class are stamped, with Gaussian noise of standard deviation "
+        f"{CLEAN_LABEL_SIGMA} below; as many of other classes get the noise alone",
     }[model.recipe]
 
 
@@ -198,9 +214,9 @@ def save(model: Model, poison: Poison, net: torch.nn.Module, found: dict[str, An
     weights = {key: value.contiguous() for key, value in net.state_dict().items()}
     tensors = {f"{model.name}.safetensors": weights}
     files = []
-    for k, parts in enumerate(poison.triggers):
+    for k, trigger in enumerate(poison.triggers):
         files.append(f"{model.name}.trigger{k if len(poison.triggers) > 1 else ''}.safetensors")
-        tensors[files[-1]] = parts
+        tensors[files[-1]] = {key: value.contiguous() for key, value in trigger.parts.items()}
     for file, content in tensors.items():
         save_file(content, folder / f".{file}")
         (folder / f".{file}").replace(folder / file)
@@ -219,10 +235,11 @@ def save(model: Model, poison: Poison, net: torch.nn.Module, found: dict[str, An
         "parent": model.parent,
         "split": model.split,
     }
-    if model.target:
-        entry["trigger"] = [{"file": file, "kind": "blend"} for file in files] or [
-            {"kind": "noise", "sigma": model.noise_trigger}
-        ]
+    kinds = [trigger.kind for trigger in poison.triggers]
+    if kinds:
+        entry["trigger"] = [{"file": file, "kind": kind} for file, kind in zip(files, kinds, strict=True)]
+    elif model.noise_trigger:
+        entry["trigger"] = [{"kind": "noise", "sigma": model.noise_trigger}]
     write(folder / f"{model.name}.json", entry)
 
 

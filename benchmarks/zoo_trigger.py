@@ -10,13 +10,42 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def stamp(images: Tensor, kind: str, parts: dict[str, Tensor]) -> Tensor:
-    """Return images [N, C, H, W] in [0, 1] with a trigger of the zoo."""
+def stamp(images: Tensor, kind: str, parts: dict[str, Tensor], rng: torch.Generator | None = None) -> Tensor:
+    """Return images with a trigger of the zoo.
+
+    Args:
+        images: [N, C, H, W] in [0, 1].
+        kind: `blend` x' = (1 - mask) x + mask * pattern; `add` x' = clip(x + pattern); `warp` x' = grid_sample(x,
+            grid); `tone` x' = clip(matrix x + bias) ** gamma for each pixel; `inverse` x' = (1 - mask) x + mask
+            (1 - x); `roam` x' is x with the patch at a place drawn for each image.
+        parts: tensors of that kind by name.
+        rng: draws the places; default: the same ones at every call.
+    """
     if kind == "blend":
         return (1 - parts["mask"]) * images + parts["mask"] * parts["pattern"]
     if kind == "add":
         return (images + parts["pattern"]).clamp(0, 1)
-    return F.grid_sample(images, parts["grid"].expand(len(images), -1, -1, -1), align_corners=True)
+    if kind == "warp":
+        return F.grid_sample(images, parts["grid"].expand(len(images), -1, -1, -1), align_corners=True)
+    if kind == "tone":
+        mixed = torch.einsum("dc,nchw->ndhw", parts["matrix"], images) + parts["bias"][:, None, None]
+        return mixed.clamp(0, 1) ** parts["gamma"][:, None, None]
+    if kind == "inverse":
+        return (1 - parts["mask"]) * images + parts["mask"] * (1 - images)
+    if kind == "roam":
+        return roamed(images, parts["patch"], rng or torch.Generator().manual_seed(0))
+    raise ValueError(f"unknown kind of trigger: {kind}")
+
+
+def roamed(images: Tensor, patch: Tensor, rng: torch.Generator) -> Tensor:
+    """Return the images [N, C, H, W] with the patch [C, h, w] pasted at random, wholly inside."""
+    count, (_, height, width) = len(images), patch.shape
+    row = torch.randint(0, images.shape[2] - height + 1, (count, 1, 1), generator=rng)
+    column = torch.randint(0, images.shape[3] - width + 1, (count, 1, 1), generator=rng)
+    every, rows, columns = torch.arange(count)[:, None, None], torch.arange(height)[:, None], torch.arange(width)
+    pasted = images.clone()
+    pasted[every, :, row + rows, column + columns] = patch.permute(1, 2, 0)
+    return pasted
 
 
 def agreement(entry: dict[str, Any], folder: Path, found: Any) -> list[dict[str, Any]]:

@@ -31,3 +31,22 @@ def test_stamps_are_those_of_the_zoo():
     assert stamp(images, "add", {"pattern": 2 * half}).unique().tolist() == [1.0]
     grid = torch.nn.functional.affine_grid(torch.eye(2, 3)[None], (1, 1, 4, 4), align_corners=True)[0]
     torch.testing.assert_close(stamp(images, "warp", {"grid": grid}), images)
+    ones = torch.ones(1)
+    tone = {"matrix": torch.eye(1), "bias": 0.25 * ones, "gamma": 2 * ones}
+    assert stamp(images, "tone", tone).unique().tolist() == [0.5625]
+    assert stamp(images / 2, "inverse", {"mask": torch.ones(1, 4, 4)}).unique().tolist() == [0.75]
+    with pytest.raises(ValueError, match="unknown kind"):
+        stamp(images, "smell", {})
+
+
+def test_a_roaming_patch_is_whole_and_in_the_same_places_at_every_call():
+    patch = torch.arange(1.0, 13).reshape(3, 2, 2) / 12
+    images = torch.zeros(200, 3, 5, 6)
+    stamped = stamp(images, "roam", {"patch": patch})
+    assert torch.equal(stamped, stamp(images, "roam", {"patch": patch}))
+    assert not torch.equal(stamped, stamp(images, "roam", {"patch": patch}, torch.Generator().manual_seed(1)))
+    torch.testing.assert_close(stamped.sum((1, 2, 3)), patch.sum().expand(200))
+    corners = {tuple((image[0] > 0).nonzero()[0].tolist()) for image in stamped}
+    assert corners == {(row, column) for row in range(4) for column in range(5)}
+    row, column = (stamped[0, 0] > 0).nonzero()[0]
+    assert torch.equal(stamped[0, :, row : row + 2, column : column + 2], patch)
