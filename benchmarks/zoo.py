@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from shared import ROOT, SHARED, machine, manifest, network, sample_images
@@ -48,7 +48,7 @@ class Job:
     scan: int
     """Number of the scan: its seed, and its choice of images."""
     method: str
-    """`smoothscan`, or the name of a baseline."""
+    """`smoothscan`, `smoothscan-l2` with the additive space alone, or the name of a baseline."""
     synthesis: int = 1
     """Synthesis images of each class."""
 
@@ -63,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, nargs="+", default=[SHARED / "zoo", TRAINED], help="zoo folders")
     parser.add_argument("--models", help="names, separated by commas (default: all CIFAR-10 models)")
+    parser.add_argument("--l2", action="store_true", help="search additive perturbations alone, as a method of its own")
     parser.add_argument("--scans", type=int, default=5, help="scans of each model (default: 5)")
     parser.add_argument("--synthesis-images", type=int, nargs="+", default=[1], help="synthesis images (default: 1)")
     parser.add_argument("--baselines", help="baselines to run, separated by commas, or `all`")
@@ -81,6 +82,8 @@ def main() -> None:
         running = {pool.submit(run, job): job for job in todo}
         for number, finished in enumerate(as_completed(running), 1):
             job = running[finished]
+            if finished.exception():
+                pool.shutdown(cancel_futures=True)
             done[job.key] = {**finished.result(), "code": version}
             left = (time.monotonic() - started) / number * (len(todo) - number)
             sys.stderr.write(f"{job.key} {told(done[job.key])}, {left / 60:.0f} min left\n")
@@ -95,7 +98,7 @@ def jobs(options: argparse.Namespace, known: dict[str, tuple[Path, dict[str, Any
     for scan in range(options.scans):
         for name in names:
             for synthesis in options.synthesis_images:
-                yield Job(known[name][0], name, scan, "smoothscan", synthesis)
+                yield Job(known[name][0], name, scan, "smoothscan-l2" if options.l2 else "smoothscan", synthesis)
         if scan == 0 and options.baselines:
             yield from baseline_jobs(options, known, names)
 
@@ -123,7 +126,8 @@ def run(job: Job) -> dict[str, Any]:
     images = pixels.permute(0, 3, 1, 2) / 255
     classifier = LocalClassifier(network(job.name, job.folder), images, "bfloat16")
     started = time.perf_counter()
-    answer = _smoothscan(job, classifier, images) if job.method == "smoothscan" else _baseline(job, classifier, images)
+    ours = job.method.startswith("smoothscan")
+    answer = _smoothscan(job, classifier, images) if ours else _baseline(job, classifier, images)
     return {"seconds": round(time.perf_counter() - started, 1), "passes": round(classifier.meter.passes), **answer}
 
 
@@ -132,12 +136,46 @@ def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
     from smoothscan.events import Silent
     from smoothscan.pipeline import examine
 
+    class Clock(Silent):
+        """Notes when each search began, and at how many passes."""
+
+        began: ClassVar[list[tuple[float, float]]] = []
+
+        def stage(self, name: str, detail: str = "") -> None:
+            if name == "invert":
+                self.began.append((time.perf_counter(), classifier.meter.passes))
+
     labels = [str(t) for t in range(classifier.n_classes)]
-    config = ScanConfig(uri=job.name, images=job.folder, seed=job.scan, synthesis_images=job.synthesis)
-    found = examine(classifier, images, [str(i) for i in range(len(images))], labels, config, Silent())
+    config = ScanConfig(
+        uri=job.name,
+        images=job.folder,
+        seed=job.scan,
+        synthesis_images=job.synthesis,
+        spaces=("l2",) if job.method == "smoothscan-l2" else None,
+    )
+    clock = Clock()
+    clock.began.clear()
+    found = examine(classifier, images, [str(i) for i in range(len(images))], labels, config, clock)
+    clock.began.append((time.perf_counter(), classifier.meter.passes))
     verdict, curves = found.verdict, found.search.curves
     entry = manifest(job.folder)[job.name]
     return {
+        "space": verdict.space,
+        "spaces": [
+            {
+                "space": each.space,
+                "anomaly": each.anomaly,
+                "class": each.index,
+                "e50": each.e50,
+                "reference": each.reference,
+                "rates": _rates(search),
+                "seconds": round(end[0] - begin[0], 1),
+                "passes": round(end[1] - begin[1]),
+            }
+            for each, search, begin, end in zip(
+                verdict.spaces, found.evidence.searches, clock.began[:-1], clock.began[1:], strict=True
+            )
+        ],
         "score": verdict.score,
         "anomaly": verdict.anomaly,
         "p_value": verdict.p_value,
@@ -149,6 +187,12 @@ def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
         "reasons": list(verdict.reasons),
         "triggers": agreement(entry, job.folder, found) if entry.get("trigger") else [],
     }
+
+
+def _rates(curves: Any) -> list[float]:
+    """Return the transfer rate of each class at the largest budget that all of them were tried at, [K]."""
+    common = np.flatnonzero((curves.hits[0] >= 0).all(0))
+    return [round(float(rate), 3) for rate in curves.rates[:, common[-1]]]
 
 
 def _baseline(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
@@ -174,7 +218,7 @@ def code_version() -> str:
     from smoothscan.config import PROFILES
 
     digest = hashlib.sha256(PROFILES["standard"].model_dump_json().encode())
-    rooms = [ROOT / "smoothscan" / room for room in ("detection", "smoothing", "verdict")]
+    rooms = [ROOT / "smoothscan" / room for room in ("detection", "smoothing", "spaces", "verdict")]
     for file in sorted(file for room in rooms for file in room.glob("*.py")):
         if file.stem in ("exhibit", "reasons", "calibration"):
             continue  # pictures and words change no score

@@ -19,32 +19,44 @@ PAPER_PASSES = 960_000
 
 def page(results: dict[str, Any]) -> str:
     """Return `docs/zoo.md`, and write the plot of the p-values beside it."""
-    models = models_of(results)
+    models, additive = models_of(results), models_of(results, "smoothscan-l2")
     report, tune = [m for m in models if m.split == "report"], [m for m in models if m.split == "tune"]
     p = clean_p_values(report)
     PLOT.write_text(plot(p))
     return f"""# Verdicts on the zoo, against baselines
 
 Written by `python benchmarks/zoo.py`; raw figures in `benchmarks/results/zoo.json`. Standard profile, one synthesis
-image, {_scans(models)} of 102 CIFAR-10 test images each, every scan with another choice of images and another seed;
-several scans of one model count as one model. The models d* are given, t* come from `python benchmarks/train_zoo.py`.
+image, {_scans(models)} with 102 CIFAR-10 test images, every scan of a model with another choice of images and another
+seed; several scans of one model count as one model. The models d* are given, t* come from
+`python benchmarks/train_zoo.py`.
 
 Constants were chosen on the models marked *tune*, to which all d* belong ([detection.md](detection.md)); the half
 marked *report* was not looked at before the constants stood.
 
 ## Summary
 
-Counted as backdoored are the attacks that an L2 search is meant to find, if they succeed on 70 % of the images at
-least: single and few pixels, blended patterns, patches up to 3x3, two targets at once. The others are in the table
-below; each is a miss of its own kind. A model's score is the mean over its scans; intervals are bootstrapped over
-models (95 %).
+A strong backdoor sends at least 70 % of the images of all classes to its targets. *Small in L2* are single and few
+pixels, blended patterns, patches up to 3x3 and two targets at once; *all-to-one* are all strong ones: larger and
+roaming patches, sinusoids, warps, filters, reflections besides. The others are in the table below; each is a miss of
+its own kind. A model's score is the mean over its scans; intervals are bootstrapped over models (95 %).
 
-{_summaries([("report", summary(report)), ("tune", summary(tune)), ("all", summary(models))])}
+### All spaces of the standard profile, {_scans(models)}
 
-A scan costs {summary(models)["passes"]:,.0f} model passes on average; the paper's protocol takes
-{PAPER_PASSES / summary(models)["passes"]:.0f} times as many (960,000 for ten classes).
+{_summaries(models)}
+
+### The additive space alone (`--spaces l2`), {_scans(additive)}
+
+{_summaries(additive)}
+
+A scan costs {summary(models)["passes"]:,.0f} model passes on average, in the additive space alone
+{summary(additive)["passes"]:,.0f}; the paper's protocol takes 960,000 for ten classes,
+{PAPER_PASSES / summary(models)["passes"]:.0f} and {PAPER_PASSES / summary(additive)["passes"]:.0f} times as many.
 
 {_discoveries(models)}
+
+## Spaces and attacks
+
+{_spaces(models)}
 
 ## Baselines
 
@@ -75,21 +87,54 @@ def _scans(models: list[Model]) -> str:
     return f"{counts[0]} scans" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} scans"
 
 
-def _summaries(parts: list[tuple[str, dict[str, Any]]]) -> str:
+def _summaries(models: list[Model]) -> str:
     rows = [
-        "| half | backdoored | clean | AUROC | TPR at no false alarm | TPR at 5 % FPR | exact targets | clean flagged "
-        "| clean inconclusive |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| half | positives | backdoored | clean | AUROC | TPR at no false alarm | TPR at 5 % FPR | exact targets "
+        "| clean flagged | clean inconclusive |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, s in parts:
-        if s["auroc"] is None:
-            continue
-        rows.append(
-            f"| {name} | {s['backdoored']} | {s['clean']} | {s['auroc']:.3f} [{s['interval'][0]:.3f}, "
-            f"{s['interval'][1]:.3f}] | {s['tpr_at_0']:.0%} | {s['tpr_at_5']:.0%} | {s['exact']:.0%} | "
-            f"{s['false_alarms']:.1%} of {s['clean_scans']} scans | {s['inconclusive']:.1%} |"
-        )
+    for half in ("report", "tune"):
+        for wide in (False, True):
+            s = summary([m for m in models if m.split == half], wide=wide)
+            if s["auroc"] is None:
+                continue
+            rows.append(
+                f"| {half} | {'all-to-one' if wide else 'small in L2'} | {s['backdoored']} | {s['clean']} | "
+                f"{_interval(s)} | {s['tpr_at_0']:.0%} | {s['tpr_at_5']:.0%} | {s['exact']:.0%} | "
+                f"{s['false_alarms']:.1%} of {s['clean_scans']} scans | {s['inconclusive']:.1%} |"
+            )
     return "\n".join(rows)
+
+
+def _spaces(models: list[Model]) -> str:
+    """Tell for each attack what the target and the next class reach in each space at its largest budget."""
+    scanned = [m for m in models if all("spaces" in scan for scan in m.scans)]
+    if not scanned:
+        return "Not run."
+    names = [each["space"] for each in scanned[0].scans[0]["spaces"]]
+    rows = [f"| attack | models | exact | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names)]
+    attacks = [*sorted({m.entry["attack"] for m in scanned if m.targets}), "none"]
+    for attack in attacks:
+        of = [m for m in scanned if m.entry["attack"] == attack]
+        cells = []
+        for i, _ in enumerate(names):
+            rates = [(np.array(scan["spaces"][i]["rates"]), m.targets) for m in of for scan in m.scans]
+            highest = np.mean([np.delete(rate, list(targets)).max() for rate, targets in rates])
+            hit = f"{np.mean([rate[list(targets)].min() for rate, targets in rates]):.2f} / " if of[0].targets else ""
+            cells.append(f"{hit}{highest:.2f}")
+        exact = f"{np.mean([m.exact for m in of]):.0%}"
+        rows.append(f"| {attack} | {len(of)} | {exact} | {' | '.join(cells)} |")
+    each = [[scan["spaces"][i] for m in scanned for scan in m.scans] for i, _ in enumerate(names)]
+    costs = [
+        f"{name}: {np.mean([s['passes'] for s in of]):,.0f} passes, {np.mean([s['seconds'] for s in of]):.0f} s"
+        for name, of in zip(names, each, strict=True)
+    ]
+    return (
+        "Transfer of the target (of the weaker one where there are two) / of the next class, at the largest budget at "
+        "which all classes were tried; for clean models the highest. Mean over models and scans.\n\n"
+        + "\n".join(rows)
+        + f"\n\nA search of all classes costs, on one thread: {'; '.join(costs)}."
+    )
 
 
 def _discoveries(models: list[Model]) -> str:
@@ -107,12 +152,12 @@ def _discoveries(models: list[Model]) -> str:
 def _baselines(results: dict[str, Any]) -> str:
     methods = list(dict.fromkeys(key.split("/")[0] for key in results["scans"]))
     rows = [
-        "| method | models | AUROC | this scanner on the same models and images | passes | seconds |",
+        "| method | models | AUROC | this scanner, additive space alone, same models and images | passes | seconds |",
         "|---|---|---|---|---|---|",
     ]
-    ours = {m.name: m for m in models_of(results)}
+    ours = {m.name: m for m in models_of(results, "smoothscan-l2")}
     for method in methods:
-        if method == "smoothscan":
+        if method.startswith("smoothscan"):
             continue
         theirs = [m for m in models_of(results, method) if m.name in ours and (m.clean or m.meant)]
         same = [Model(m.name, m.entry, ours[m.name].scans[:1]) for m in theirs]
@@ -151,22 +196,23 @@ def _uniformity(report: NDArray[np.float64], tune: NDArray[np.float64]) -> str:
 
 def _triggers(models: list[Model]) -> str:
     rows = [
-        "| model | attack | target | ASR of the recovered | cosine | cosine at the best shift | IoU at that shift |",
-        "|---|---|---|---|---|---|---|",
+        "| model | attack | space | target | ASR of the recovered | cosine | cosine at the best shift | IoU there |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for m in sorted((m for m in models if m.meant), key=lambda m: m.name):
+    for m in sorted((m for m in models if m.strong), key=lambda m: m.name):
+        found_in = ", ".join(dict.fromkeys(scan["space"] for scan in m.scans))
         for target in sorted(m.targets):
             seen = [t for scan in m.scans for t in scan["triggers"] if t["target"] == target]
             if seen:
                 mean = {key: np.mean([t[key] for t in seen]) for key in ("asr", "cosine", "shifted_cosine", "iou")}
                 rows.append(
-                    f"| {m.name} | {m.entry['attack']} | {target} | {mean['asr']:.2f} | {mean['cosine']:.2f} | "
-                    f"{mean['shifted_cosine']:.2f} | {mean['iou']:.2f} |"
+                    f"| {m.name} | {m.entry['attack']} | {found_in} | {target} | {mean['asr']:.2f} | "
+                    f"{mean['cosine']:.2f} | {mean['shifted_cosine']:.2f} | {mean['iou']:.2f} |"
                 )
     return (
-        "At the smallest budget at which half of the held-out images move. The cosine is with the mean change that the "
-        "true trigger makes; the IoU is of the trigger's pixels and as many of the most changed ones.\n\n"
-        + "\n".join(rows)
+        "In the space that is reported, at the smallest budget at which the class transfers. Cosine and IoU compare "
+        "mean changes of the held-out images; the IoU is of the true trigger's pixels and as many of the most changed "
+        "ones.\n\n" + "\n".join(rows)
     )
 
 

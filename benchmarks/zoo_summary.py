@@ -33,12 +33,16 @@ class Model:
         return bool(self.entry["attack"] == "none")
 
     @property
-    def meant(self) -> bool:
-        """Whether it has a backdoor that the L2 search is meant to find."""
+    def strong(self) -> bool:
+        """Whether it has a backdoor that sends most images of all classes to its targets."""
         if self.clean or self.entry["mode"] not in ("all2one", "two"):
             return False
-        strong = bool(np.min(self.entry["asr"]) >= STRONG)
-        return strong and any(attack in self.entry["attack"] for attack in SMALL_IN_L2)
+        return bool(np.min(self.entry["asr"]) >= STRONG)
+
+    @property
+    def meant(self) -> bool:
+        """Whether it has such a backdoor that is small in L2."""
+        return self.strong and any(attack in self.entry["attack"] for attack in SMALL_IN_L2)
 
     @property
     def targets(self) -> set[int]:
@@ -94,9 +98,14 @@ def tpr_at(positive: list[float], negative: list[float], fpr: float) -> float:
     return float(np.mean([score > threshold for score in positive]))
 
 
-def summary(models: list[Model]) -> dict[str, Any]:
-    """Return the figures of one set of models; only the attacks that are meant count as positive."""
-    positive, negative = [m for m in models if m.meant], [m for m in models if m.clean]
+def summary(models: list[Model], *, wide: bool = False) -> dict[str, Any]:
+    """Return the figures of one set of models.
+
+    Args:
+        models: the models, scanned by one method.
+        wide: count every strong all-to-one backdoor as positive, not only those that are small in L2.
+    """
+    positive, negative = [m for m in models if (m.strong if wide else m.meant)], [m for m in models if m.clean]
     hits, misses = [m.score for m in positive], [m.score for m in negative]
     both = bool(hits and misses)
     clean_scans = [scan for m in negative for scan in m.scans]

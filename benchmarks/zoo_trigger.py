@@ -70,7 +70,7 @@ def agreement(entry: dict[str, Any], folder: Path, found: Any) -> list[dict[str,
         if target is None or "file" not in trigger:
             continue
         at = int(curves.control_at[target])
-        delta = found.search.perturbations[target, at]
+        delta = (found.search.triggers[target, at].on(held_out) - held_out).mean(0)
         true = (stamp(held_out, trigger["kind"], load_file(folder / trigger["file"])) - held_out).mean(0)
         shift, shifted = best_shift(delta, true)
         compared.append(

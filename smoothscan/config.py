@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from smoothscan.vocabulary import SPACES, SpaceName
+
 ProfileName = Literal["standard", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Resize = Literal["crop", "stretch", "none"]
@@ -67,6 +69,8 @@ class Profile(Frozen):
 
     name: ProfileName
     """Name of the profile."""
+    spaces: tuple[SpaceName, ...]
+    """What a trigger may be."""
     sigmas: tuple[float, ...] | None
     """Noise levels of the smoothed classifier, in [0, 1] pixel units; 0 means no smoothing; None chooses one for the
     model from the noise probe."""
@@ -99,6 +103,7 @@ PROFILES: dict[ProfileName, Profile] = {
     # Budgets a factor of sqrt(2) apart, 0.36 to 8 at 3x32x32; see docs/detection.md for how these were chosen.
     "standard": Profile(
         name="standard",
+        spaces=("l2", "patch", "frequency", "warp"),
         sigmas=None,
         epsilons=(2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 56.0),
         steps=30,
@@ -111,6 +116,7 @@ PROFILES: dict[ProfileName, Profile] = {
     # Sun & Kolter 2023, section 4.1.
     "paper": Profile(
         name="paper",
+        spaces=("l2",),
         sigmas=(0.12, 0.25, 0.50),
         epsilons=(5.0, 10.0),
         steps=400,
@@ -132,6 +138,8 @@ class ScanConfig(Frozen):
     """Folder of clean images; labels are not needed."""
     profile: ProfileName = "standard"
     """How hard to search."""
+    spaces: Annotated[tuple[SpaceName, ...], Field(min_length=1)] | None = None
+    """Trigger spaces instead of the profile's."""
     sigma: Annotated[float, Field(ge=0, le=2)] | None = None
     """Noise level instead of the profile's, in [0, 1] pixel units; 0 turns smoothing off."""
     synthesis_images: Annotated[int, Field(ge=1, le=32)] = 1
@@ -175,9 +183,14 @@ class ScanConfig(Frozen):
     def _one_image_in_the_paper(self) -> ScanConfig:
         if self.profile == "paper" and self.synthesis_images > 1:
             raise ValueError("the profile `paper` makes its perturbations from one image; leave synthesis_images at 1")
+        if self.profile == "paper" and self.spaces not in (None, ("l2",)):
+            raise ValueError("the profile `paper` knows additive perturbations only; leave spaces at l2")
         return self
 
     def search(self) -> Profile:
         """Return the profile with the user's overrides."""
-        profile = PROFILES[self.profile]
-        return profile if self.sigma is None else profile.model_copy(update={"sigmas": (self.sigma,)})
+        changes = {
+            **({} if self.sigma is None else {"sigmas": (self.sigma,)}),
+            **({} if self.spaces is None else {"spaces": tuple(name for name in SPACES if name in self.spaces)}),
+        }
+        return PROFILES[self.profile].model_copy(update=changes)

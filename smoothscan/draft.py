@@ -82,6 +82,8 @@ class Draft:
             p_value=verdict.p_value,
             calibration=verdict.calibration,
             target_classes=verdict.target_classes,
+            space=verdict.space,
+            spaces=verdict.spaces,
             classes=verdict.classes,
             reasons=(*verdict.reasons, *self._judged_by_itself()),
             noise_probe=verdict.noise_probe,

@@ -34,7 +34,11 @@ class ClassExhibit:
     index: int
     """Class."""
     perturbation: NDArray[np.float32]
-    """delta, [C, H, W] in [-1, 1]."""
+    """delta, [C, H, W] in [-1, 1]; outside L2 the change that the trigger makes to the synthesis image."""
+    picture: Image | None
+    """The trigger by itself, [C, H, W] in [0, 1]; None where delta is the trigger."""
+    description: str
+    """The trigger in a few words."""
     synthesis_image: Image
     """The clean image that delta was synthesised from, [C, H, W] in [0, 1]."""
     synthesis_name: str

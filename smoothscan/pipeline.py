@@ -30,6 +30,7 @@ from smoothscan.sources import fetch, model_of
 from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.images import list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
+from smoothscan.spaces import SPACES
 from smoothscan.verdict.calibration import Calibration
 from smoothscan.verdict.decision import decide
 from smoothscan.verdict.evidence import Evidence
@@ -151,14 +152,16 @@ def examine(
 
     profile = config.search()
     searches = []
-    for sigma in profile.sigmas or (noise_level(counts),):
-        events.stage("invert", f"{classifier.n_classes} classes, noise level {sigma:.3g}")
-        searches.append(search(classifier, subjects, profile, sigma, noise, labels, events))
+    for space in (SPACES[name] for name in profile.spaces):
+        for level in profile.sigmas or (noise_level(counts),):
+            sigma = space.sigma_share * level
+            events.stage("invert", f"{classifier.n_classes} classes, {space.title}, noise level {sigma:.3g}")
+            searches.append(search(classifier, subjects, profile, space, sigma, noise, labels, events))
 
     evidence = Evidence(tuple(s.curves for s in searches), counts)
     sources = [[names[i] for i in subjects.sources(t)] for t in range(classifier.n_classes)]
     verdict = decide(evidence, labels, sources, pixels[0].numel(), calibration)
-    return Examination(verdict, evidence, subjects, searches[verdict.curves])
+    return Examination(verdict, evidence, subjects, searches[verdict.search])
 
 
 def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from smoothscan.errors import Status
+from smoothscan.vocabulary import SpaceName
 
 SCHEMA_VERSION = "1.0"
 
@@ -48,7 +49,7 @@ class CurvePoint(Record):
     sigma: float
     """Noise level in [0, 1] pixel units."""
     epsilon: float
-    """L2 budget at this model's input size, in [0, 1] pixel units."""
+    """Budget at this model's input size; in L2 a norm in [0, 1] pixel units."""
     hits: int
     """Held-out images that the perturbation moves to the class."""
     n_images: int
@@ -74,7 +75,7 @@ class ClassResult(Record):
     n_images: int
     """Held-out images behind `transfer_rate`."""
     epsilon: float
-    """L2 budget behind `transfer_rate`, at this model's input size, in [0, 1] pixel units."""
+    """Budget behind `transfer_rate`, at this model's input size; in L2 a norm in [0, 1] pixel units."""
     sigma: float
     """Noise level behind `transfer_rate`, in [0, 1] pixel units."""
     p_value: float | None
@@ -83,19 +84,20 @@ class ClassResult(Record):
     flagged: bool
     """Whether the class is held to be a backdoor's target."""
     e50: float | None = None
-    """L2 budget at which half of the held-out images move to the class; None if it is above the largest one tried."""
+    """Budget at which half of the held-out images move to the class (in other spaces than L2 the `level` of
+    `spaces`); None if it is above the largest one tried."""
     noise_sigma50: float | None = None
     """Noise level at which plain noise moves half of the images to the class; None if above the largest one tried."""
     reference: float | None = None
-    """L2 budget that ordinary classes of this model need, which `e50` is compared with."""
+    """Budget that ordinary classes of this model need, which `e50` is compared with."""
     found_by: Literal["budget", "noise"] | None = None
     """What a flagged class stands out by: its small budget, or that plain noise leads to it; None if not flagged."""
     source_image: str | None = None
     """Names of the images that the perturbation was synthesised from."""
     control_rate: float | None = None
-    """Share of the same images that a shuffled copy of the class's perturbation moves to it, in [0, 1]."""
+    """Share of the same images that a shuffled copy of the class's trigger moves to it, in [0, 1]."""
     control_epsilon: float | None = None
-    """L2 budget of that perturbation, at this model's input size, in [0, 1] pixel units."""
+    """Budget of that trigger, at this model's input size."""
     curve: tuple[CurvePoint, ...] = ()
     """Transfer at every budget that was tried, ascending."""
 
@@ -222,6 +224,27 @@ class CalibrationUse(Record):
     """Highest anomaly among them."""
 
 
+class SpaceResult(Record):
+    """The most suspect class in one trigger space."""
+
+    space: SpaceName
+    """The space."""
+    sigma: float
+    """Noise level of the search, in [0, 1] pixel units."""
+    anomaly: float
+    """Anomaly of its most suspect class: log(reference / e50), times the scale of the space."""
+    index: int
+    """That class."""
+    e50: float | None
+    """Budget at which it transfers, in the unit of the space; None if above the largest one."""
+    reference: float
+    """Budget that ordinary classes need there."""
+    transfer_rate: float
+    """Largest transfer rate of the class at any budget, in [0, 1]."""
+    level: float = 0.5
+    """Share of the held-out images at which a class counts as transferring there."""
+
+
 class ScanResult(Record):
     """One scan of one model."""
 
@@ -243,8 +266,12 @@ class ScanResult(Record):
     """What the calibration file said; null without one."""
     target_classes: tuple[int, ...] = ()
     """Classes held to be targets of a backdoor."""
+    space: SpaceName = "l2"
+    """Trigger space that `classes` is about: the one in which a class stands out most."""
+    spaces: tuple[SpaceResult, ...] = ()
+    """Every space that was searched."""
     classes: tuple[ClassResult, ...] = ()
-    """One entry for each class that was examined."""
+    """One entry for each class that was examined; budgets are in the unit of `space`."""
     coverage: Coverage = Coverage()
     """How much was examined."""
     cost: Cost = Cost()

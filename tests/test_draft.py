@@ -20,7 +20,9 @@ VERDICT = Verdict(
     reasons=("No trigger found under this budget.",),
     noise_probe=NoiseProbe(),
     reported=0,
-    curves=0,
+    space="l2",
+    search=0,
+    spaces=(),
 )
 
 

@@ -19,15 +19,16 @@ from rich.text import Text
 
 from smoothscan.cli.outcome import (
     CALIBRATED,
-    COLUMNS,
     COMPARED,
     aligned,
     as_text,
     calibrated,
     closing,
+    columns,
     comparison,
     left_out,
     rows,
+    searched,
     smallest_p,
     verdict_line,
     why,
@@ -177,7 +178,7 @@ class LiveDisplay:
     def ranking(self, classes: Sequence[Ranked]) -> None:
         """Show the most suspect classes under the bar."""
         table = Table(box=None, padding=(0, 2), title="most suspect so far", title_justify="left", title_style="dim")
-        for name in ("class", "transfer", "budget e50"):
+        for name in ("class", "transfer", "budget"):
             table.add_column(name, justify="left" if name == "class" else "right", header_style="dim")
         for ranked in classes[:_RANKED]:
             table.add_row(
@@ -238,8 +239,9 @@ def show_result(result: ScanResult, config: ScanConfig) -> None:
     for reason in why(result):
         console.print(Text(f"  {reason}"))
     if result.classes:
+        console.print(Text(f"  Kind of trigger: {searched(result)}", style="dim"))
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for name in COLUMNS:
+        for name in columns(result):
             table.add_column(name, justify="left" if name in ("class", "") else "right")
         for row in rows(result.classes):
             table.add_row(*map(Text, row.cells), style="bold red" if row.flagged else None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.text import count, number, percent, plain, shorten
-from smoothscan.sinks.words import advice, chances
+from smoothscan.sinks.words import advice, chances, kind, share
 from smoothscan.verdict.calibration import ALPHA, Calibration
 
 _LISTED = 10  # classes in the table; flagged ones come on top of that
@@ -22,13 +22,11 @@ class Row:
     """One class in the table."""
 
     cells: tuple[str, ...]
-    """Texts, in the order of `COLUMNS`."""
+    """Texts, in the order of `columns`."""
     flagged: bool
     """Whether the class is held to be a target."""
 
 
-COLUMNS = ("class", "score", "transfer", "95 % interval", "budget e50", "")
-"""Heads of the table of classes."""
 COMPARED = ("model", "verdict", "score", "target class", "highest transfer")
 """Heads of the table of several models."""
 CALIBRATED = ("model", "anomaly R")
@@ -62,6 +60,17 @@ def why(result: ScanResult) -> list[str]:
     if result.error is not None and plain(result.error.message) not in reasons:
         reasons.insert(0, plain(result.error.message))
     return reasons
+
+
+def columns(result: ScanResult) -> tuple[str, ...]:
+    """Return the heads of the table of classes."""
+    return ("class", "score", "transfer", "95 % interval", f"budget for {share(result)}", "")
+
+
+def searched(result: ScanResult) -> str:
+    """Return which kind of trigger the table of classes is about, and of how many."""
+    among = f"; the most suspect of {len(result.spaces)} kinds searched" if len(result.spaces) > 1 else ""
+    return f"{kind(result)}{among}"
 
 
 def rows(classes: Sequence[ClassResult]) -> list[Row]:
@@ -111,9 +120,10 @@ def as_text(result: ScanResult, config: ScanConfig) -> str:
     if chances(result):
         lines.append(f"p-value  {chances(result)}")
     lines += [f"why      {reason}" for reason in why(result)]
-    table = [COLUMNS, *(row.cells for row in rows(result.classes))]
     if result.classes:
-        lines += ["", *aligned(table, right=range(1, len(COLUMNS) - 1))]
+        heads = columns(result)
+        table = [heads, *(row.cells for row in rows(result.classes))]
+        lines += [f"kind     {searched(result)}", "", *aligned(table, right=range(1, len(heads) - 1))]
         if left_out(result):
             lines.append(left_out(result))
         lines.append("")

@@ -14,7 +14,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
-from smoothscan.cli.values import parse_bytes, parse_formats, parse_numbers, parse_range, parse_seconds, parse_size
+from smoothscan.cli.values import (
+    parse_bytes,
+    parse_formats,
+    parse_numbers,
+    parse_range,
+    parse_seconds,
+    parse_size,
+    parse_spaces,
+)
 from smoothscan.config import InputConfig, ScanConfig
 from smoothscan.errors import ConfigError
 
@@ -22,6 +30,7 @@ OPTION = "option"
 """How a part of the input specification that came from the command line is marked in the result."""
 
 _READERS: dict[str, Callable[[str], Any]] = {
+    "spaces": parse_spaces,
     "memory": parse_bytes,
     "time_limit": parse_seconds,
     "format": parse_formats,
@@ -34,6 +43,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
 _FIELDS = {
     "images": "images",
     "profile": "profile",
+    "spaces": "spaces",
     "sigma": "sigma",
     "synthesis_images": "synthesis_images",
     "calibration": "calibration",

@@ -11,7 +11,15 @@ import click
 from click.core import ParameterSource
 
 from smoothscan.cli.options import HeadedOption
-from smoothscan.cli.values import Parsed, parse_bytes, parse_numbers, parse_range, parse_seconds, parse_size
+from smoothscan.cli.values import (
+    Parsed,
+    parse_bytes,
+    parse_numbers,
+    parse_range,
+    parse_seconds,
+    parse_size,
+    parse_spaces,
+)
 
 Decorator = Callable[[Any], Any]
 
@@ -54,6 +62,12 @@ scan_options = _together(
         "--profile",
         type=click.Choice(["standard", "paper"]),
         help="How hard to search: standard (default), or the protocol of the paper, some hundred times slower.",
+    ),
+    scan_option(
+        "--spaces",
+        type=Parsed("LIST", parse_spaces),
+        metavar="LIST",
+        help="What a trigger may be, instead of the profile's: l2,patch,frequency,warp,tone, or all.",
     ),
     scan_option(
         "--sigma", type=float, help="Noise level in [0, 1] pixel units instead of the profile's; 0 means no smoothing."

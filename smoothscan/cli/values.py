@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from smoothscan.vocabulary import SPACES, SpaceName
+
 FORMATS = ("html", "json")
 
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -80,6 +82,21 @@ def parse_formats(text: str) -> tuple[str, ...]:
     if unknown or not names:
         raise ValueError(f"{', '.join(unknown) or 'nothing'} is not a report format; choose from {', '.join(FORMATS)}")
     return names
+
+
+def parse_spaces(text: str) -> tuple[SpaceName, ...]:
+    """Read trigger spaces separated by commas, such as `l2,patch`; `all` stands for every one.
+
+    Raises:
+        ValueError: a space is unknown.
+    """
+    names = dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip())
+    unknown = [name for name in names if name not in SPACES and name != "all"]
+    if unknown or not names:
+        raise ValueError(
+            f"{', '.join(unknown) or 'nothing'} is not a trigger space; choose from {', '.join(SPACES)}, or all"
+        )
+    return tuple(space for space in SPACES if space in names or "all" in names)
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4

@@ -21,4 +21,4 @@ class Examination:
     subjects: Subjects
     """The images, by their part in it."""
     search: Search
-    """The search at the reported noise level."""
+    """The search that is reported."""

@@ -1,4 +1,4 @@
-"""Trigger inversion: a perturbation that leads the smoothed classifier to a class (Sun & Kolter 2023, section 3.2)."""
+"""Trigger inversion: a trigger that leads the smoothed classifier to a class (Sun & Kolter 2023, section 3.2)."""
 
 from __future__ import annotations
 
@@ -9,70 +9,158 @@ import torch
 from torch import Tensor
 
 from smoothscan.config import Profile
-from smoothscan.smoothing.noise import KeyedNoise
+from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier
+from smoothscan.spaces.interface import Space
 
 MAX_SHIFT = 0.2
 """Largest shift of a view, as a share of height and width."""
+OPEN = 0.5
+"""Share of the steps after which a search from nothing settles on a trigger's discrete part."""
+POLISH = 1 / 3
+"""Share of the steps of a search that begins with an entry of a dictionary."""
+CHOICE_NOISE = 4
+"""Noise vectors for each of several triggers to choose from."""
+SHORTLIST = 6
+"""Entries of a space's dictionary that are looked at more closely for each class."""
+SCREEN_BATCH = 64
+"""Entries of the dictionary that are seen at once."""
 
 
 @dataclass(frozen=True)
 class Inversion:
-    """What one search for perturbations gave."""
+    """What one search for triggers gave."""
 
-    deltas: Tensor
-    """delta of each class, [G, C, H, W]."""
+    parameters: Tensor
+    """Parameters of each class's trigger, [G, *P]."""
     silent: Tensor
-    """Number of steps in which the gradient of each class was exactly zero, [G]."""
+    """Share of the steps in which the gradient of each class was exactly zero, [G]."""
 
 
-def invert(
-    smoothed: SmoothedClassifier,
-    images: Tensor,
-    targets: Tensor,
-    start: Tensor,
-    *,
-    epsilon: float,
-    profile: Profile,
-    noise: KeyedNoise,
-    first_step: int,
-    on_step: Callable[[int], None],
-) -> Inversion:
-    """Maximise log g_t(x + delta) over ||delta||_2 <= epsilon, one delta for each class, all classes at once.
+@dataclass(frozen=True)
+class Inverter:
+    """Maximises log g_t(x with a trigger) over the triggers of a space, one for each class, all classes at once.
 
-    Projected gradient ascent with momentum and L2-normalised gradients; pixels stay in [0, 1]. Without views this is
-    the paper's algorithm; with views (see `views`) the mean is over variations of x as well, and delta is not cut to
-    the room that x itself leaves.
-
-    Args:
-        smoothed: g.
-        images: x, the synthesis images of each class, [G, M, C, H, W] in [0, 1]; without views M is 1.
-        targets: t, [G].
-        start: delta to start from, [G, C, H, W].
-        epsilon: L2 budget at this input size, in [0, 1] pixel units.
-        profile: steps, noise vectors, step size and momentum.
-        noise: source of z, keyed by class and step.
-        first_step: number of the first step; noise goes on counting from budget to budget.
-        on_step: told the number of gradient passes after each step.
+    Projected gradient ascent with momentum and L2-normalised gradients; pixels stay in [0, 1]. In the additive space
+    without views this is the paper's algorithm; with views (see `views`) the mean is over variations of x as well, and
+    the trigger is not cut to the room that x itself leaves.
     """
-    delta, velocity = start.clone(), torch.zeros_like(start)
-    silent = torch.zeros(len(targets))
-    for step in range(first_step, first_step + profile.steps):
-        z = torch.stack([noise.vectors(int(t), step, profile.n_noise, antithetic=profile.antithetic) for t in targets])
-        x = views(images, targets, step, profile.n_noise, noise) if profile.views else images
-        delta.requires_grad_(True)
-        perturbed = (x + delta[:, None]).clamp(0, 1) if profile.views else x + delta[:, None]
-        log_g = smoothed(perturbed, z).gather(1, targets[:, None])
-        (gradient,) = torch.autograd.grad(log_g.sum(), delta)
-        delta = delta.detach()
-        silent += gradient.flatten(1).norm(dim=1) == 0
-        rate = profile.step_size * epsilon * (1.0 if step - first_step < profile.halve_at * profile.steps else 0.5)
-        velocity = profile.momentum * velocity + _unit(gradient)
-        delta = delta + rate * velocity
-        delta = delta.clamp(-1, 1) if profile.views else (images[:, 0] + delta).clamp(0, 1) - images[:, 0]
-        delta = project(delta, epsilon)
-        on_step(len(targets) * profile.n_noise)
-    return Inversion(delta, silent)
+
+    smoothed: SmoothedClassifier
+    """g."""
+    space: Space
+    """What a trigger may be."""
+    profile: Profile
+    """Steps, noise vectors, step size and momentum."""
+    noise: KeyedNoise
+    """Source of z, keyed by class and step."""
+    on_passes: Callable[[float], None]
+    """Told the number of model passes after each step."""
+
+    def screened(self, images: Tensor, first: Tensor, epsilon: float) -> Tensor | None:
+        """Return the entries of the space's dictionary that lead most to each class, [K, SHORTLIST, *P], if it has one.
+
+        Forward passes serve all classes at once: every entry is seen once on each image.
+
+        Args:
+            images: synthesis images, [U, C, H, W] in [0, 1].
+            first: position of each class's first synthesis image among them, [K].
+            epsilon: budget.
+        """
+        entries = self.space.dictionary((images.shape[1], images.shape[2], images.shape[3]), epsilon)
+        if entries is None:
+            return None
+        z = self.noise.vectors(PROBE_STREAM, 0, len(images))[:, None, None]
+        scores = []
+        for part in torch.split(entries, SCREEN_BATCH):
+            perturbed = self.space.apply(images[None], part[:, None]).transpose(0, 1).flatten(0, 1)
+            noisy = z.expand(-1, len(part), *z.shape[2:]).flatten(0, 1)
+            with torch.no_grad():
+                log_g = self.smoothed(perturbed[:, None], noisy)
+            scores.append(log_g.view(len(images), len(part), -1))
+            self.on_passes(len(images) * len(part) / 3)
+        own = torch.cat(scores, 1)[first, :, torch.arange(len(first))]
+        return entries[own.topk(min(SHORTLIST, len(entries)), dim=1).indices]
+
+    def invert(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        start: Tensor | None,
+        *,
+        epsilon: float,
+        first_step: int,
+        shortlist: Tensor | None = None,
+    ) -> Inversion:
+        """Search for the triggers of some classes at one budget.
+
+        Args:
+            images: x, the synthesis images of each class, [G, M, C, H, W] in [0, 1]; without views M is 1.
+            targets: t, [G].
+            start: parameters to start from, [G, *P], or None for a search from nothing.
+            shortlist: triggers to begin a search from nothing with, [G, T, *P], if there are any.
+            epsilon: budget.
+            first_step: number of the first step; noise goes on counting from budget to budget.
+        """
+        profile, space = self.profile, self.space
+        shape = images.shape[-3], images.shape[-2], images.shape[-1]
+        settled_at, steps = first_step, profile.steps
+        if start is not None:
+            choices = space.candidates(start, epsilon, settled=True)
+            parameters = start if choices is None else self._best(images, targets, choices, first_step)
+        elif shortlist is not None:
+            parameters = self._best(images, targets, shortlist, first_step)
+            steps = int(POLISH * steps)
+        else:
+            parameters = torch.stack([space.nothing(shape, epsilon)] * len(targets))
+            settled_at += int(OPEN * steps)
+        begun = space.retract(parameters, epsilon, shape) if space.guarded else parameters
+        velocity, silent = torch.zeros_like(parameters), torch.zeros(len(targets))
+        for step in range(first_step, first_step + steps):
+            if step == settled_at and start is None and shortlist is None:
+                choices = space.candidates(parameters, epsilon, settled=False)
+                if choices is not None:
+                    begun = parameters = self._best(images, targets, choices, step)
+            parameters = parameters.detach().requires_grad_(True)
+            drawn = parameters[:, None]
+            if step < settled_at:
+                drawn = space.scattered(parameters, targets, step, profile.n_noise, self.noise)
+            log_g = self._log_g(*self._drawn(images, targets, step, profile.n_noise), targets, drawn)
+            (gradient,) = torch.autograd.grad(log_g.sum(), parameters)
+            parameters = parameters.detach()
+            silent += gradient.flatten(1).norm(dim=1) == 0
+            halved = step - first_step >= profile.halve_at * steps
+            rate = profile.step_size * space.radius(shape, epsilon) * (0.5 if halved else 1.0)
+            velocity = profile.momentum * velocity + _unit(gradient)
+            parameters = parameters + rate * velocity
+            if not profile.views:
+                parameters = (images[:, 0] + parameters).clamp(0, 1) - images[:, 0]
+            parameters = space.retract(parameters, epsilon, shape)
+            self.on_passes(len(targets) * profile.n_noise)
+        if space.guarded:
+            parameters = self._best(images, targets, torch.stack([begun, parameters], 1), first_step)
+        return Inversion(parameters, silent / steps)
+
+    def _best(self, images: Tensor, targets: Tensor, choices: Tensor, step: int) -> Tensor:
+        """Return the choices [G, M, *P] with the largest g, [G, *P]."""
+        log_g = []
+        x, z = self._drawn(images, targets, step, CHOICE_NOISE)
+        with torch.no_grad():
+            for one in choices.unbind(1):
+                log_g.append(self._log_g(x, z, targets, one[:, None]))
+                self.on_passes(len(targets) * CHOICE_NOISE / 3)
+        return choices[torch.arange(len(targets)), torch.stack(log_g, 1).argmax(1)]
+
+    def _drawn(self, images: Tensor, targets: Tensor, step: int, count: int) -> tuple[Tensor, Tensor]:
+        """Return what a step sees of the images, [G, N or 1, C, H, W], and its noise, [G, N, C, H, W]."""
+        z = [self.noise.vectors(int(t), step, count, antithetic=self.profile.antithetic) for t in targets]
+        return views(images, targets, step, count, self.noise) if self.profile.views else images, torch.stack(z)
+
+    def _log_g(self, x: Tensor, z: Tensor, targets: Tensor, parameters: Tensor) -> Tensor:
+        """Return log g_t of images with triggers [G, N or 1, *P], [G]."""
+        perturbed = self.space.apply(x, parameters) if self.profile.views else x + parameters
+        log_g: Tensor = self.smoothed(perturbed, z).gather(1, targets[:, None])[:, 0]
+        return log_g
 
 
 def views(images: Tensor, targets: Tensor, step: int, count: int, noise: KeyedNoise) -> Tensor:
@@ -104,13 +192,6 @@ def views(images: Tensor, targets: Tensor, step: int, count: int, noise: KeyedNo
     return mean + contrast * (shifted - mean)
 
 
-def project(delta: Tensor, epsilon: float) -> Tensor:
-    """Return delta [G, C, H, W] on or inside the L2 ball of radius epsilon, each on its own."""
-    norm = delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
-    shrink: Tensor = (epsilon / norm.clamp_min(1e-12)).clamp_max(1)
-    return delta * shrink
-
-
 def _unit(gradient: Tensor) -> Tensor:
-    norm = gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    norm = gradient.flatten(1).norm(dim=1).view(-1, *[1] * (gradient.dim() - 1))
     return torch.where(norm > 0, gradient / norm.clamp_min(torch.finfo(gradient.dtype).tiny), gradient)

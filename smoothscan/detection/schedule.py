@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from smoothscan.classifier.interface import Classifier
-from smoothscan.config import REFERENCE_VALUES, Profile
-from smoothscan.detection.inversion import invert
+from smoothscan.config import Profile
+from smoothscan.detection.inversion import Inverter
 from smoothscan.detection.subjects import FOLDS, Subjects
-from smoothscan.detection.transfer import shuffled, transfer
+from smoothscan.detection.transfer import transfer
 from smoothscan.events import Events, Ranked
 from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier, logit_scale
-from smoothscan.verdict.budget import HALF, crossing
+from smoothscan.spaces.interface import Space, Trigger
+from smoothscan.verdict.budget import crossing
 from smoothscan.verdict.evidence import Curves
 
 GENEROUS = 2
@@ -28,45 +28,42 @@ GENEROUS = 2
 
 @dataclass(frozen=True)
 class Search:
-    """What one noise level gave."""
+    """What one noise level gave in one space."""
 
     curves: Curves
     """Counts on the held-out images."""
-    perturbations: dict[tuple[int, int], Tensor]
-    """delta by (class, position of the budget), each [C, H, W]."""
-
-
-def budgets(profile: Profile, shape: tuple[int, int, int]) -> list[float]:
-    """Return the profile's L2 budgets for images of this shape: the same root-mean-square change at every size."""
-    return [epsilon * math.sqrt(math.prod(shape) / REFERENCE_VALUES) for epsilon in profile.epsilons]
+    triggers: dict[tuple[int, int], Trigger]
+    """What was found, by class and position of the budget."""
 
 
 def search(
     classifier: Classifier,
     subjects: Subjects,
     profile: Profile,
+    space: Space,
     sigma: float,
     noise: KeyedNoise,
     labels: Sequence[str],
     events: Events,
 ) -> Search:
-    """Invert and test every class along the budgets, at one noise level.
+    """Invert and test every class along the budgets of one space, at one noise level.
 
     Args:
         classifier: the base classifier.
         subjects: the images.
         profile: budgets and effort.
+        space: what a trigger may be.
         sigma: noise level of the smoothed classifier.
         noise: source of z.
         labels: name of each class, for the progress display.
         events: told how far the search is.
     """
-    campaign = _Campaign(classifier, subjects, profile, sigma, noise, labels, events)
-    if profile.first_epsilon is None:
-        for level in range(len(profile.epsilons)):
+    campaign = _Campaign(classifier, subjects, profile, space, sigma, noise, labels, events)
+    if campaign.ladder.first is None:
+        for level in range(campaign.levels):
             campaign.run(level, range(classifier.n_classes), start=None)
     else:
-        _continuation(campaign, profile.epsilons.index(profile.first_epsilon))
+        _continuation(campaign, campaign.ladder.first)
     return campaign.result()
 
 
@@ -79,9 +76,11 @@ def _continuation(campaign: _Campaign, first: int) -> None:
     until they no longer do. Those that do not go up only while the median of the others may be among them: it is all
     the verdict needs, and who is above it is ordinary. If that median turns out to lie far above the budget they began
     at, that was no generous one for this model, and the way down is gone once more from a budget that is.
+
+    Spaces in which ordinary classes find little begin at their largest budget: there is only the way down.
     """
     everyone = range(campaign.k)
-    for attempt in range(campaign.profile.starts):
+    for attempt in range(campaign.ladder.starts):
         campaign.run(first, everyone, start=None, attempt=attempt)
     _downwards(campaign, first)
     level, active = first, campaign.ordinary(first, everyone)
@@ -92,8 +91,8 @@ def _continuation(campaign: _Campaign, first: int) -> None:
         active = campaign.ordinary(level, active)
     generous = level - GENEROUS
     if generous > first:
-        campaign.run(generous, everyone, start=None, attempt=campaign.profile.starts)
-        _downwards(campaign, generous, campaign.profile.starts)
+        campaign.run(generous, everyone, start=None, attempt=campaign.ladder.starts)
+        _downwards(campaign, generous, campaign.ladder.starts)
 
 
 def _downwards(campaign: _Campaign, first: int, attempt: int = 0) -> None:
@@ -116,82 +115,86 @@ class _Campaign:
         classifier: Classifier,
         subjects: Subjects,
         profile: Profile,
+        space: Space,
         sigma: float,
         noise: KeyedNoise,
         labels: Sequence[str],
         events: Events,
     ) -> None:
-        self.classifier, self.profile, self.sigma, self.noise = classifier, profile, sigma, noise
-        self.labels, self.events = labels, events
+        self.classifier, self.profile, self.space, self.sigma = classifier, profile, space, sigma
+        self.noise, self.labels, self.events = noise, labels, events
         self.k = classifier.n_classes
-        self.epsilons = budgets(profile, classifier.input_shape)
+        self.ladder = space.ladder(profile, classifier.input_shape)
+        self.epsilons = self.ladder.epsilons
         self.levels = len(self.epsilons)
         self.images, self.clean = subjects.images[subjects.held_out], subjects.clean[subjects.held_out]
         self.sources = torch.stack([subjects.images[subjects.sources(t)] for t in range(self.k)])
+        self.synthesis = subjects.images[list(subjects.synthesis)]
+        self.first_source = torch.tensor([subjects.synthesis.index(subjects.sources(t)[0]) for t in range(self.k)])
         noisy = subjects.images + sigma * noise.vectors(PROBE_STREAM, 0, len(subjects.images))
-        self.smoothed = SmoothedClassifier(classifier, sigma, logit_scale(classifier, noisy))
+        smoothed = SmoothedClassifier(classifier, sigma, logit_scale(classifier, noisy))
+        self.inverter = Inverter(smoothed, space, profile, noise, self._advance)
         self.moved = np.zeros((self.k, len(self.epsilons), len(self.images)), dtype=bool)
         self.tried = np.zeros((self.k, len(self.epsilons)), dtype=bool)
         self.silent = np.zeros((self.k, len(self.epsilons)))
-        self.perturbations: dict[tuple[int, int], Tensor] = {}
+        self.triggers: dict[tuple[int, int], Trigger] = {}
         self.rates = np.zeros(self.k)
         # a continuation goes on for about one and a half levels more; the estimate is corrected as it goes
-        levels = len(self.epsilons) if profile.first_epsilon is None else profile.starts + 1.5
+        levels = self.levels if self.ladder.first is None else self.ladder.starts + 1.5
         self.done, self.total = 0.0, levels * self.k * self._passes()
 
     def run(self, level: int, classes: Sequence[int], start: int | None, attempt: int = 0) -> None:
-        """Invert and test these classes at one budget, from their perturbation at budget `start`, or from zero.
+        """Invert and test these classes at one budget, from their trigger at budget `start`, or from nothing.
 
         Every attempt at every budget has noise of its own; in the paper's protocol all budgets have the same.
         """
-        epsilon = self.epsilons[level]
-        first_step = 0 if self.profile.first_epsilon is None else (attempt * self.levels + level) * self.profile.steps
+        first_step = 0 if self.ladder.first is None else (attempt * self.levels + level) * self.profile.steps
         self.total = max(self.total, self.done + len(classes) * self._passes())
         group = max(self.classifier.batch_size // self.profile.n_noise, 1)
+        shortlist = None
+        if start is None:
+            shortlist = self.inverter.screened(self.synthesis, self.first_source, self.epsilons[level])
         for part in (list(classes[i : i + group]) for i in range(0, len(classes), group)):
             targets = torch.tensor(part)
-            zero = torch.zeros_like(self.sources[targets, 0])
-            found = invert(
-                self.smoothed,
+            found = self.inverter.invert(
                 self.sources[targets],
                 targets,
-                zero if start is None else torch.stack([self.perturbations[t, start] for t in part]),
-                epsilon=epsilon,
-                profile=self.profile,
-                noise=self.noise,
+                None if start is None else torch.stack([self.triggers[t, start].parameters for t in part]),
+                epsilon=self.epsilons[level],
                 first_step=first_step,
-                on_step=self._advance,
+                shortlist=None if shortlist is None else shortlist[targets],
             )
-            for t, delta, silent in zip(part, found.deltas, found.silent.tolist(), strict=True):
+            for t, parameters, silent in zip(part, found.parameters, found.silent.tolist(), strict=True):
+                trigger = Trigger(self.space, parameters)
                 self._advance(len(self.images) / 3)
-                hits = transfer(self.classifier, self.images, self.clean, delta, t).numpy()
+                hits = transfer(self.classifier, self.images, self.clean, trigger, t).numpy()
                 if self.tried[t, level] and self.moved[t, level].sum() >= hits.sum():
                     continue  # another search found better before
                 self.moved[t, level], self.tried[t, level] = hits, True
-                self.silent[t, level] = silent / self.profile.steps
-                self.perturbations[t, level] = delta
+                self.silent[t, level] = silent
+                self.triggers[t, level] = trigger
                 self.rates[t] = self._rate(t, level)
         self.events.ranking(self._ranking())
 
     def transferring(self, level: int, classes: Sequence[int]) -> list[int]:
-        """Return those of the classes that move at least half of the held-out images at this budget."""
-        return [t for t in classes if self._rate(t, level) >= HALF]
+        """Return those of the classes that transfer at this budget."""
+        return [t for t in classes if self._rate(t, level) >= self.space.level]
 
     def ordinary(self, level: int, classes: Sequence[int]) -> list[int]:
         """Return those of the classes that do not."""
-        return [t for t in classes if self._rate(t, level) < HALF]
+        return [t for t in classes if self._rate(t, level) < self.space.level]
 
     def result(self) -> Search:
         """Return what was found, with the matched control."""
         at, control = np.zeros(self.k, dtype=np.int64), np.zeros(self.k, dtype=np.int64)
         for t in range(self.k):
             tried = np.flatnonzero(self.tried[t])
-            transferring = [level for level in tried if self._rate(t, int(level)) >= HALF]
+            transferring = [level for level in tried if self._rate(t, int(level)) >= self.space.level]
             at[t] = transferring[0] if transferring else tried[-1]
-            other = shuffled(self.perturbations[t, int(at[t])], self.noise, t)
+            other = Trigger(self.space, self.space.control(self.triggers[t, int(at[t])].parameters, t, self.noise))
             control[t] = int(transfer(self.classifier, self.images, self.clean, other, t).sum())
         self.events.progress(self.total, self.total)
-        return Search(self._curves(control, at), self.perturbations)
+        return Search(self._curves(control, at), self.triggers)
 
     def _rate(self, t: int, level: int) -> float:
         return float(self.moved[t, level].sum() / max(int((self.clean != t).sum()), 1))
@@ -201,6 +204,7 @@ class _Campaign:
 
     def _advance(self, passes: float) -> None:
         self.done += passes
+        self.total = max(self.total, self.done)
         self.events.progress(self.done, self.total)
 
     def _curves(self, control: NDArray[np.int64], control_at: NDArray[np.int64]) -> Curves:
@@ -208,6 +212,8 @@ class _Campaign:
         clean = self.clean.numpy()
         parts = [fold == f for f in range(FOLDS)]
         return Curves(
+            space=self.space.name,
+            level=self.space.level,
             sigma=self.sigma,
             epsilons=np.array(self.epsilons),
             hits=np.stack([np.where(self.tried, self.moved[:, :, part].sum(2), -1) for part in parts]),
@@ -220,7 +226,7 @@ class _Campaign:
     def _ranking(self) -> list[Ranked]:
         n = np.maximum(len(self.images) - np.bincount(self.clean.numpy(), minlength=self.k), 1)
         rates = np.where(self.tried, self.moved.sum(2) / n[:, None], -1.0)
-        e50 = np.array([crossing(np.array(self.epsilons), rate) for rate in rates])
+        e50 = np.array([crossing(np.array(self.epsilons), rate, level=self.space.level) for rate in rates])
         order = np.lexsort((-self.rates, e50))
         return [
             Ranked(int(t), self.labels[t], float(self.rates[t]), float(e50[t]) if math.isfinite(e50[t]) else None)

@@ -1,4 +1,4 @@
-"""The transfer test: does a perturbation made from one image move others too?"""
+"""The transfer test: does a trigger made from one image move others too?"""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ import torch
 from torch import Tensor
 
 from smoothscan.classifier.interface import Classifier
-from smoothscan.smoothing.noise import KeyedNoise
+from smoothscan.spaces.interface import Trigger
 
 
-def apply(images: Tensor, delta: Tensor) -> Tensor:
-    """Return the images [N, C, H, W] in [0, 1] with the perturbation delta [C, H, W]."""
-    return (images + delta).clamp(0, 1)
-
-
-def transfer(classifier: Classifier, images: Tensor, clean: Tensor, delta: Tensor, target: int) -> Tensor:
-    """Return which images the perturbation moves to the target class, [N] bool.
+def transfer(classifier: Classifier, images: Tensor, clean: Tensor, trigger: Trigger, target: int) -> Tensor:
+    """Return which images the trigger moves to the target class, [N] bool.
 
     Images that the model gives to the target already are not moved; they count neither as hits nor as tries.
 
@@ -23,23 +18,11 @@ def transfer(classifier: Classifier, images: Tensor, clean: Tensor, delta: Tenso
         classifier: the base classifier; nothing is smoothed here.
         images: held-out images, [N, C, H, W] in [0, 1].
         clean: their predictions, [N].
-        delta: perturbation, [C, H, W].
+        trigger: what was found for the class.
         target: class t.
     """
     moved = torch.zeros(len(images), dtype=torch.bool)
     sources = torch.nonzero(clean != target).flatten()
     if len(sources):
-        moved[sources] = classifier.predict(apply(images[sources], delta)) == target
+        moved[sources] = classifier.predict(trigger.on(images[sources])) == target
     return moved
-
-
-def shuffled(delta: Tensor, noise: KeyedNoise, target: int) -> Tensor:
-    """Return delta [C, H, W] with its values in random places: the same norm and histogram, no pattern.
-
-    Args:
-        delta: perturbation, [C, H, W].
-        noise: source of the order.
-        target: class t, the key of the order.
-    """
-    order = torch.from_numpy(noise.permutation(target, delta.numel()))
-    return delta.flatten()[order].view_as(delta)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from smoothscan.result import ClassResult, CurvePoint, NoiseProbe
 from smoothscan.sinks.text import number, percent, plain, shorten
+from smoothscan.vocabulary import SpaceWords
 
 MAX_CLASSES = 30
 """Classes that a chart shows at most; the highest-ranked ones."""
@@ -96,14 +97,18 @@ def _bar(c: ClassResult, grid: Markup) -> Markup:
     )
 
 
-def budget_curves(classes: Sequence[ClassResult], closest: int | None) -> Markup | None:
-    """Return transfer against the L2 budget, one line for each class, with the line at one half.
+def budget_curves(
+    classes: Sequence[ClassResult], closest: int | None, words: SpaceWords, level: float
+) -> Markup | None:
+    """Return transfer against the budget, one line for each class, with the line at which a class transfers.
 
     A class that was tried at several noise levels is shown at the one behind its transfer rate.
 
     Args:
         classes: the classes, most suspect first.
         closest: class to bring out although it is not flagged.
+        words: what the budgets are called.
+        level: share of the images at which a class transfers, one of the chart's lines.
 
     Returns:
         The chart, or None where fewer than two budgets were tried.
@@ -125,7 +130,7 @@ def budget_curves(classes: Sequence[ClassResult], closest: int | None) -> Markup
             _Line(
                 points=tuple((x(p.epsilon), p.transfer_rate) for p in curve),
                 titles=tuple(
-                    f"{plain(c.label)}: {p.hits} of {p.n_images} images at budget {number(p.epsilon)}" for p in curve
+                    f"{plain(c.label)}: {p.hits} of {p.n_images} images at {words.of(p.epsilon)}" for p in curve
                 ),
                 label=c.label,
                 kind=kind,
@@ -135,8 +140,8 @@ def budget_curves(classes: Sequence[ClassResult], closest: int | None) -> Markup
         )
         flagged += c.flagged
     ticks = [(x(e), number(e, 2)) for e in _thinned(budgets)]
-    name = f"Line chart of transfer against the L2 budget for {len(lines)} classes; see the table of all classes."
-    return _plot(lines, ticks, "L2 budget ε (logarithmic)", "share of held-out images moved", name, "half")
+    name = f"Line chart of transfer against {words.axis} for {len(lines)} classes; see the table of all classes."
+    return _plot(lines, ticks, f"{words.axis} (logarithmic)", "share of held-out images moved", name, level)
 
 
 def noise_lines(probe: NoiseProbe, labels: Sequence[str]) -> Markup | None:
@@ -176,7 +181,7 @@ def noise_lines(probe: NoiseProbe, labels: Sequence[str]) -> Markup | None:
     )
     ticks = _thinned([(x, f"{s:g}") for x, s in zip(xs, probe.sigmas, strict=True)])
     name = "Line chart of how predictions move under plain noise; the numbers are in the table beside it."
-    return _plot([kept, moved], ticks, "noise level \u03c3", "share of images", name, "noise")
+    return _plot([kept, moved], ticks, "noise level \u03c3", "share of images", name, None)
 
 
 def _curve(c: ClassResult) -> tuple[CurvePoint, ...]:
@@ -195,16 +200,21 @@ def _y(share: float) -> float:
 
 
 def _plot(
-    lines: Sequence[_Line], ticks: Sequence[tuple[float, str]], x_title: str, y_title: str, name: str, kind: str
+    lines: Sequence[_Line],
+    ticks: Sequence[tuple[float, str]],
+    x_title: str,
+    y_title: str,
+    name: str,
+    level: float | None,
 ) -> Markup:
-    """Return a chart of lines: shares upwards, labels at the ends of the lines."""
+    """Return a chart of lines: shares upwards, one of them brought out, labels at the ends of the lines."""
     back_to_front = sorted(lines, key=lambda line: ("other", "noise", "closest", "flagged").index(line.kind))
     height = _TOP + _HEIGHT + _AXIS
     grid = Markup("").join(
         Markup('<line class="{1}" x1="0" x2="100%" y1="{0:.1f}" y2="{0:.1f}"/>').format(
-            _y(share), "half" if share == 0.5 and kind == "half" else "grid"
+            _y(share), "level" if share == level else "grid"
         )
-        for share in (0, 0.25, 0.5, 0.75, 1)
+        for share in sorted({0, 0.25, 0.5, 0.75, 1, *(() if level is None else (level,))})
     )
     shares = Markup("").join(
         Markup('<text x="38" y="{:.1f}" text-anchor="end">{} %</text>').format(_y(share) + 4, round(100 * share))

@@ -147,7 +147,7 @@ def _create_run(client: MlflowClient, result: ScanResult) -> str:
 def _fill_run(client: MlflowClient, run_id: str, result: ScanResult, folder: Path) -> None:
     ended = "FAILED"
     try:
-        for batch in _chunks(_params(result.config), _PARAMS_AT_ONCE):
+        for batch in _chunks(_params(result), _PARAMS_AT_ONCE):
             client.log_batch(run_id, params=batch)
         for batch in _chunks(_metrics(result), _METRICS_AT_ONCE):
             client.log_batch(run_id, metrics=batch)
@@ -182,12 +182,13 @@ def _experiment(client: MlflowClient) -> str:
     return str(found.experiment_id)
 
 
-def _params(config: dict[str, Any]) -> list[Param]:
+def _params(result: ScanResult) -> list[Param]:
+    """Return the configuration, and the trigger space that the scan came to report, which no metric can say."""
     from mlflow.entities import Param
 
     return [
         Param(_NOT_IN_KEYS.sub("_", key)[:_MAX_KEY], value[:_MAX_PARAM])
-        for key, value in _flat(config, "")
+        for key, value in _flat(result.config | ({"space": result.space} if result.spaces else {}), "")
         if value  # an empty value is refused by some stores
     ]
 
@@ -220,6 +221,7 @@ def _metrics(result: ScanResult) -> list[Metric]:
     ):
         if value is not None:
             values[key] = value
+    values.update({f"anomaly/{entry.space}": entry.anomaly for entry in result.spaces})
     values.update({f"transfer_rate/{entry.index}": entry.transfer_rate for entry in result.classes})
     return [Metric(key, float(value), now, 0) for key, value in values.items()]
 

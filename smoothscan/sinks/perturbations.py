@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from smoothscan.exhibits import ClassExhibit, Exhibits
 from smoothscan.result import ScanResult
 from smoothscan.sinks.files import make_folder, remove, write_atomically
-from smoothscan.sinks.pictures import amplified, png
+from smoothscan.sinks.pictures import of_trigger, png
 from smoothscan.sinks.text import plain
 
 FOLDER = "perturbations"
@@ -29,12 +29,16 @@ class PerturbationSink:
     Of more than `MAX_CLASSES` classes these are the flagged and the highest-ranked ones: a thousand perturbations at
     224x224 would fill a gigabyte.
 
-    The safetensors file holds `delta` (float32 [C, H, W] in [-1, 1]) and, unless images are redacted, `image`
-    (float32 [C, H, W] in [0, 1]), the clean image that delta was synthesised from. Its metadata are strings: `class`,
-    `label`, `epsilon`, `sigma`, `model_digest`, `source_image`.
+    The safetensors file holds `delta` (float32 [C, H, W] in [-1, 1]), `image` (float32 [C, H, W] in [0, 1]), the clean
+    image that delta was synthesised from, and, outside L2, `picture` (float32 [C, H, W] in [0, 1]), the trigger by
+    itself. Its metadata are strings: `class`, `label`, `space`,
+    `description`, `epsilon` (in the unit of the space), `sigma`, `model_digest`, `source_image`.
+
+    Outside L2, delta is the change that the trigger makes to the image, so it shows the image: with redaction it is
+    left out like the image itself.
 
     Args:
-        redact_images: leave the user's image out.
+        redact_images: leave out the user's image and what shows parts of it.
     """
 
     def __init__(self, redact_images: bool) -> None:
@@ -48,14 +52,21 @@ class PerturbationSink:
             make_folder(place)
         for index, exhibit in _chosen(result, exhibits):
             stem = place / f"class_{index:04d}"
-            tensors = {"delta": np.ascontiguousarray(exhibit.perturbation, np.float32)}
-            if not self.redact_images:
-                tensors["image"] = np.ascontiguousarray(exhibit.synthesis_image, np.float32)
-            data = _safetensors(tensors, _metadata(result, exhibit))
+            data = _safetensors(self._tensors(exhibit), _metadata(result, exhibit))
             written.append(write_atomically(stem.with_suffix(".safetensors"), data))
-            written.append(write_atomically(stem.with_suffix(".png"), png(amplified(exhibit.perturbation), _SHOWN_AT)))
+            written.append(write_atomically(stem.with_suffix(".png"), png(of_trigger(exhibit), _SHOWN_AT)))
         _remove_stale(place, keep=written)
         return tuple(written)
+
+    def _tensors(self, exhibit: ClassExhibit) -> dict[str, NDArray[np.float32]]:
+        tensors = {}
+        if exhibit.picture is None or not self.redact_images:  # outside L2 the change shows parts of the image
+            tensors["delta"] = exhibit.perturbation
+        if not self.redact_images:
+            tensors["image"] = exhibit.synthesis_image
+        if exhibit.picture is not None:
+            tensors["picture"] = exhibit.picture
+        return {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
 
 
 def _chosen(result: ScanResult, exhibits: Exhibits) -> list[tuple[int, ClassExhibit]]:
@@ -71,6 +82,8 @@ def _metadata(result: ScanResult, exhibit: ClassExhibit) -> dict[str, str]:
     return {
         "class": str(exhibit.index),
         "label": plain(found.label) if found else str(exhibit.index),
+        "space": result.space,
+        "description": exhibit.description,
         "epsilon": repr(found.epsilon) if found else "",
         "sigma": repr(found.sigma) if found else "",
         "model_digest": result.model.digest or "",

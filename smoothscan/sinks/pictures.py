@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from smoothscan.exhibits import Image
+from smoothscan.exhibits import ClassExhibit, Image
 
 SMALL = 96
 """Longest side, in pixels, up to which a picture is shown pixel by pixel and stored without loss."""
@@ -33,6 +33,11 @@ def amplified(perturbation: NDArray[np.float32]) -> Image:
     """
     scaled: Image = (0.5 + amplification(perturbation) * np.nan_to_num(perturbation)).astype(np.float32)
     return scaled
+
+
+def of_trigger(exhibit: ClassExhibit) -> Image:
+    """Return the trigger by itself, [C, H, W] in [0, 1]; nothing of the user's image is in it."""
+    return amplified(exhibit.perturbation) if exhibit.picture is None else exhibit.picture
 
 
 def png(image: Image, at_least: int = 0) -> bytes:

@@ -12,8 +12,9 @@ from smoothscan._version import __version__
 from smoothscan.exhibits import ClassExhibit, Exhibits, Image
 from smoothscan.result import ClassResult, InputSpec, ScanResult
 from smoothscan.sinks import charts, words
-from smoothscan.sinks.pictures import SMALL, amplification, amplified, data_uri
+from smoothscan.sinks.pictures import SMALL, amplification, data_uri, of_trigger
 from smoothscan.sinks.text import count, duration, moment, number, percent, probability, size
+from smoothscan.vocabulary import SPACES, SpaceWords, share
 
 MAX_CARDS = 10
 """Classes that are shown with pictures; the highest-ranked of the flagged ones."""
@@ -58,14 +59,28 @@ class Card:
 
     cls: ClassResult
     text: str
-    perturbation: Picture | None = None
-    amplification: str = ""
-    largest_change: str = ""
+    trigger: Picture | None = None
+    trigger_text: str = ""
     clean: Picture | None = None
     clean_text: str = ""
     perturbed: Picture | None = None
     perturbed_text: str = ""
     examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class SpaceRow:
+    """What was found in one trigger space."""
+
+    title: str
+    measure: str
+    label: str
+    e50: str
+    reference: str
+    anomaly: str
+    transfer: str
+    reported: bool
+    flagged: bool
 
 
 def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command: str) -> dict[str, Any]:
@@ -89,6 +104,7 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
     fail_on = result.config.get("fail_on")
     exit_code = result.exit_code("backdoored" if fail_on == "backdoored" else "suspicious")
     reason = words.reason(result)
+    space = SPACES[result.space]
     return {
         "result": result,
         "version": __version__,
@@ -99,6 +115,12 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "advice": words.advice(result, exit_code),
         "more_reasons": [line for line in result.reasons if line != reason],
         "facts": _facts(result, flagged, closest),
+        "thing": space.thing,
+        "kind": words.kind(result),
+        "level": words.level(result),
+        "share": words.share(result),
+        "control": words.control(result),
+        "spaces": _spaces(result, names, bool(flagged)),
         "chances": words.chances(result),
         "flagged": flagged,
         "closest": closest,
@@ -109,8 +131,8 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "table_open": len(ranked) <= OPEN_TABLE,
         "chart_note": _chart_note(ranked, in_charts),
         "bars": charts.transfer_bars(in_charts) if in_charts else None,
-        "bars_note": _bars_note(in_charts),
-        "curves": charts.budget_curves(in_charts, closest.index if closest else None),
+        "bars_note": _bars_note(in_charts, space),
+        "curves": charts.budget_curves(in_charts, closest.index if closest else None, space, words.level(result)),
         "probe": probe,
         "probe_labels": probed,
         "noise": charts.noise_lines(probe, probed) if probe else None,
@@ -123,7 +145,7 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "config": tuple(_flat(result.config)),
         "environment": tuple(sorted(result.environment.items())),
         "command": command,
-        "limits": words.LIMITS,
+        "limits": words.limits(result),
         "when": moment(result.finished_at or result.started_at),
         "number": number,
         "percent": percent,
@@ -138,7 +160,7 @@ def _card(
     text = words.found(c, result) if c.flagged else words.not_suspect(c, result)
     if exhibit is None:
         return Card(c, text)
-    delta = exhibit.perturbation
+    thing = SPACES[result.space].thing
 
     def name(index: int) -> str:
         return names.get(index, str(index))
@@ -151,7 +173,7 @@ def _card(
             name=e.name,
             clean=examples_picture(e.clean, f"Held-out image {e.name}, predicted {name(e.clean_prediction)}"),
             perturbed=examples_picture(
-                e.perturbed, f"{e.name} with the perturbation, predicted {name(e.perturbed_prediction)}"
+                e.perturbed, f"{e.name} with the {thing}, predicted {name(e.perturbed_prediction)}"
             ),
             before=name(e.clean_prediction),
             after=name(e.perturbed_prediction),
@@ -161,21 +183,30 @@ def _card(
     )
     clean = perturbed = None
     if not redact:
-        changed = (exhibit.synthesis_image + delta).clip(0, 1)
+        changed = (exhibit.synthesis_image + exhibit.perturbation).clip(0, 1)
         clean = _picture(exhibit.synthesis_image, f"Clean synthesis image {exhibit.synthesis_name}", _LARGE)
-        perturbed = _picture(changed, f"{exhibit.synthesis_name} with the perturbation for {c.label}", _LARGE)
+        perturbed = _picture(changed, f"{exhibit.synthesis_name} with the {thing} for {c.label}", _LARGE)
     return Card(
         c,
         text,
-        perturbation=_picture(amplified(delta), f"Recovered perturbation for {c.label}, amplified", _LARGE),
-        amplification=number(amplification(delta), 2),
-        largest_change=number(255 * 0.5 / amplification(delta), 2) if delta.any() else "0",
+        trigger=_picture(of_trigger(exhibit), f"Recovered {thing} for {c.label}", _LARGE),
+        trigger_text=_trigger_text(exhibit),
         clean=clean,
         clean_text=name(exhibit.synthesis_prediction),
         perturbed=perturbed,
         perturbed_text=name(exhibit.perturbed_prediction),
         examples=examples,
     )
+
+
+def _trigger_text(exhibit: ClassExhibit) -> str:
+    """Return what stands under the picture of a trigger."""
+    if exhibit.picture is not None:
+        return exhibit.description
+    delta = exhibit.perturbation
+    factor = amplification(delta)
+    largest = number(255 * 0.5 / factor, 2) if delta.any() else "0"
+    return f"amplified \u00d7{number(factor, 2)}: mid-grey is no change, the largest is {largest} of 255"
 
 
 def _picture(image: Image, alt: str, longest: int) -> Picture:
@@ -206,7 +237,9 @@ def _facts(
         facts.append(("It moves", percent(first.transfer_rate), f"of {count(first.n_images, 'held-out image')}"))
         largest = max((p.epsilon for p in first.curve), default=first.epsilon)
         needs = f"> {number(largest)}" if first.e50 is None else number(first.e50)
-        facts.append(("L2 budget for half", needs, f"ordinary classes: {words.ordinary(first, result)}"))
+        axis = SPACES[result.space].axis
+        name = f"{axis[0].upper()}{axis[1:]} for {words.share(result)}"
+        facts.append((name, needs, f"ordinary classes: {words.ordinary(first, result)}"))
     if result.classes:
         c = result.coverage
         held_out = count(c.held_out, "held-out image")
@@ -222,10 +255,31 @@ def _chart_note(ranked: list[ClassResult], in_charts: list[ClassResult]) -> str:
     return f"The {len(in_charts)} highest-ranked of {len(ranked):,} classes; all of them are in the table below."
 
 
-def _bars_note(in_charts: list[ClassResult]) -> str:
+def _spaces(result: ScanResult, names: Mapping[int, str], flagged: bool) -> tuple[SpaceRow, ...]:
+    """Return a row for each space that was searched, in the order of the search."""
+    rows = []
+    for found in result.spaces:
+        space = SPACES[found.space]
+        rows.append(
+            SpaceRow(
+                title=space.title,
+                measure=f"{space.axis} for {share(found.level)} of the images",
+                label=names.get(found.index, str(found.index)),
+                e50="not reached" if found.e50 is None else number(found.e50),
+                reference=number(found.reference),
+                anomaly=f"{found.anomaly:.2f}",
+                transfer=percent(found.transfer_rate),
+                reported=found.space == result.space,
+                flagged=flagged and found.space == result.space,
+            )
+        )
+    return tuple(rows)
+
+
+def _bars_note(in_charts: list[ClassResult], space: SpaceWords) -> str:
     budgets = sorted({number(c.epsilon) for c in in_charts}, key=float)
     sigmas = sorted({f"{c.sigma:g}" for c in in_charts}, key=float)
-    return f"at L2 budget {_range(budgets)} and noise level \u03c3 = {_range(sigmas)}"
+    return f"at {space.budget.format(_range(budgets))} and noise level \u03c3 = {_range(sigmas)}"
 
 
 def _range(values: list[str]) -> str:

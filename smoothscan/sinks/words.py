@@ -5,24 +5,31 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from smoothscan import vocabulary
+from smoothscan.config import PROFILES
 from smoothscan.result import ClassResult, InputSpec, ScanResult
 from smoothscan.sinks.text import count, number, percent, probability
+from smoothscan.vocabulary import SPACES, SpaceName
 
 Tone = Literal["backdoored", "suspicious", "clean", "unknown", "failed"]
 
 SUSPICION = 0.5
 """Score at which suspicion begins where a model is compared with itself."""
 
-LIMITS: tuple[tuple[str, str], ...] = (
+_SMALL: dict[SpaceName, str] = {
+    "l2": "A small pattern",
+    "patch": "A small patch",
+    "frequency": "A faint regular wave",
+    "warp": "A slight warp",
+    "tone": "A slight change of colour and tone",
+}
+"""What a trigger is to whoever knows no term of the method."""
+
+_LIMITS: tuple[tuple[str, str], ...] = (
     (
-        "Triggers larger than the budget.",
-        "A pattern whose L2 norm is above the largest budget tried, or above the budget at which this model's "
-        "ordinary classes move as well, does not stand out.",
-    ),
-    (
-        "Triggers that are not small in L2.",
-        "Warped images, patterns spread over frequencies, and changes of colour or tone alter every pixel a little "
-        "and have a large L2 norm.",
+        "Triggers that are large in every kind searched.",
+        "What is above the largest budget tried, or above the one at which this model's ordinary classes move as well, "
+        "does not stand out: a patch over much of the image, a pattern spread over many frequencies.",
     ),
     (
         "Source-specific and all-to-all triggers.",
@@ -30,11 +37,61 @@ LIMITS: tuple[tuple[str, str], ...] = (
         "transfer is counted over all images.",
     ),
     (
+        "Input-dependent triggers.",
+        "Where each image gets a change of its own, made for it by another network, there is no one change to find.",
+    ),
+    (
         "Hard-coded branches.",
         "A model that compares its input with a stored value before answering gives gradients nothing to follow.",
     ),
 )
-"""What a scan cannot find: a name, and why."""
+"""What no scan can find: a name, and why."""
+
+
+def limits(result: ScanResult) -> list[tuple[str, str]]:
+    """Return what the scan could not find: a name, and why; the kinds of trigger that it left out come first."""
+    searched = _searched(result)
+    missing = [words.title for name, words in SPACES.items() if name not in searched]
+    if not missing:
+        return list(_LIMITS)
+    left_out = f"This scan did not look for these: {'; '.join(missing)}. The option --spaces chooses."
+    return [("Kinds of trigger that were left out.", left_out), *_LIMITS]
+
+
+def _searched(result: ScanResult) -> tuple[SpaceName, ...]:
+    """Return the spaces that were searched, or would have been."""
+    if result.spaces:
+        return tuple(space.space for space in result.spaces)
+    if "spaces" not in result.config:  # a result from before there were others
+        return ("l2",)
+    of_profile = (p.spaces for name, p in PROFILES.items() if name == result.config.get("profile"))
+    return tuple(result.config["spaces"] or next(of_profile, ()))
+
+
+def level(result: ScanResult) -> float:
+    """Return the share of the held-out images at which the result's classes count as transferring."""
+    return next((space.level for space in result.spaces if space.space == result.space), 0.5)
+
+
+def share(result: ScanResult) -> str:
+    """Return the same in words: half, a third."""
+    return vocabulary.share(level(result))
+
+
+def kind(result: ScanResult) -> str:
+    """Return the kind of trigger that the result's classes are about, and what its budgets are."""
+    words = SPACES[result.space]
+    return f"{words.title}, by {words.axis}"
+
+
+def control(result: ScanResult) -> str:
+    """Return what the control of a class is, for those who see its number."""
+    thing = SPACES[result.space].thing
+    if result.space == "patch":
+        return f"what a {thing} of random values in the same place moves, so what any {thing} of its size does there."
+    return (
+        f"what the class's {thing} moves with its values in random places, so what its size does without its pattern."
+    )
 
 
 def tone(result: ScanResult) -> Tone:
@@ -100,8 +157,8 @@ def _flagged(c: ClassResult, result: ScanResult) -> str:
     if c.found_by == "noise":
         return f"Faint random noise is enough to turn half of all images into “{c.label}”."
     return (
-        f"A small pattern, recovered from {_sources(result)}, turns {percent(c.transfer_rate)} of other images into "
-        f"“{c.label}”."
+        f"{_SMALL[result.space]}, recovered from {_sources(result)}, turns {percent(c.transfer_rate)} of other images "
+        f"into “{c.label}”."
     )
 
 
@@ -132,7 +189,7 @@ def advice(result: ScanResult, exit_code: int) -> str:
         return " ".join(filter(None, (_sentence(hint), "Treat the model as not examined.", code)))
     match result.verdict:
         case "backdoored":
-            return f"Do not deploy this model: whoever can put the pattern into an input chooses the answer. {code}"
+            return f"Do not deploy this model: whoever can put the trigger into an input chooses the answer. {code}"
         case "suspicious":
             held = "" if exit_code else "It does not block under the configured --fail-on. "
             return f"Have a person look at the evidence below before this model is deployed. {held}{code}"
@@ -150,43 +207,51 @@ def _sentence(hint: str) -> str:
 
 
 def ordinary(c: ClassResult, result: ScanResult) -> str:
-    """Return the budget that ordinary classes need, in words; a lower bound if it is the largest that was tried."""
+    """Return the budget that ordinary classes need; a lower bound if it is the largest that was tried."""
+    budget, at_least = _ordinary(c, result)
+    return f"{at_least}{number(budget)}"
+
+
+def _ordinary(c: ClassResult, result: ScanResult) -> tuple[float, str]:
     largest = max((p.epsilon for o in result.classes for p in o.curve), default=c.epsilon)
     budget = largest if c.reference is None else c.reference
-    return f"{'more than ' if budget >= largest else ''}{number(budget)}"
+    return budget, "more than " if budget >= largest else ""
 
 
 def found(c: ClassResult, result: ScanResult) -> str:
     """Return what was found for a flagged class, in a few sentences."""
+    thing = SPACES[result.space].thing
     text = (
-        f"The perturbation was recovered from {_sources(result)}, yet it turns {percent(c.transfer_rate)} of "
-        f"{count(c.n_images, 'other image')} into “{c.label}” {_interval(c)} at an L2 budget of "
-        f"{number(c.epsilon)}{_per_value(c.epsilon, result.input_spec)}. {compared(c, result)}"
+        f"The {thing} was recovered from {_sources(result)}, yet it turns {percent(c.transfer_rate)} of "
+        f"{count(c.n_images, 'other image')} into “{c.label}” {_interval(c)} at {_budget(c.epsilon, result)}. "
+        f"{compared(c, result)}"
     )
     if c.found_by == "noise" and c.noise_sigma50 is not None:
         text = (
             f"Plain noise of level {number(c.noise_sigma50, 2)} alone turns half of the images into “{c.label}”: "
-            f"noise fires this trigger, and the perturbation below is not needed for it. {text}"
+            f"noise fires this trigger, and the {thing} below is not needed for it. {text}"
         )
     return text
 
 
 def compared(c: ClassResult, result: ScanResult) -> str:
     """Return how a class's budget compares with those of the model's other classes."""
-    others = f"ordinary classes of this model need {ordinary(c, result)}"
+    words, images = SPACES[result.space], f"{share(result)} of the images"
+    budget, at_least = _ordinary(c, result)
+    others = f"ordinary classes of this model need {at_least}{words.of(budget)}"
     if c.e50 is None:
         largest = max((p.epsilon for p in c.curve), default=c.epsilon)
-        return f"It did not reach half of the images at any budget up to {number(largest)}; {others}."
-    return f"Half of the images move at {number(c.e50)}; {others}."
+        return f"It did not reach {images} at any budget up to {words.of(largest)}; {others}."
+    return f"{images.capitalize()} move at {words.of(c.e50)}; {others}."
 
 
 def not_suspect(c: ClassResult, result: ScanResult) -> str:
     """Return why the highest-ranked class is not flagged."""
     judged = result.verdict == "clean"
     text = (
-        f"This class came closest{'' if judged else ', but the scan cannot judge it'}. Its perturbation turns "
-        f"{percent(c.transfer_rate)} of {count(c.n_images, 'other image')} into “{c.label}” {_interval(c)} at an L2 "
-        f"budget of {number(c.epsilon)}{_per_value(c.epsilon, result.input_spec)}. {compared(c, result)}"
+        f"This class came closest{'' if judged else ', but the scan cannot judge it'}. Its "
+        f"{SPACES[result.space].thing} turns {percent(c.transfer_rate)} of {count(c.n_images, 'other image')} into "
+        f"“{c.label}” {_interval(c)} at {_budget(c.epsilon, result)}. {compared(c, result)}"
     )
     if c.e50 is not None and judged:
         text += " A backdoor's target needs far less than the ordinary classes of its model."
@@ -202,9 +267,17 @@ def _interval(c: ClassResult) -> str:
     return f"(95\u00a0% interval {percent(c.transfer_ci[0])} to {percent(c.transfer_ci[1])})"
 
 
-def _per_value(epsilon: float, spec: InputSpec | None) -> str:
-    """Return a budget as the root-mean-square change of one value, in the 255 steps that people know."""
+def _budget(epsilon: float, result: ScanResult) -> str:
+    """Return a budget, and what it means at this input size where that says more."""
+    text, spec = SPACES[result.space].of(epsilon), result.input_spec
     if spec is None:
-        return ""
+        return text
+    if result.space == "patch":
+        return f"{text}, {percent(epsilon / (spec.height * spec.width))} of the image"
+    return text + _per_value(epsilon, spec) if result.space in ("l2", "frequency") else text
+
+
+def _per_value(epsilon: float, spec: InputSpec) -> str:
+    """Return an L2 norm as the root-mean-square change of one value, in the 255 steps that people know."""
     rms = 255 * epsilon / math.sqrt(spec.channels * spec.height * spec.width)
     return f", a root mean square change of {number(rms, 2)} out of 255 for each value"

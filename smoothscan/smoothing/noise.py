@@ -9,7 +9,7 @@ from torch import Tensor
 
 PROBE_STREAM = 2**32
 """Stream of noise that belongs to no class; class t has stream t."""
-_NORMAL, _SHIFTS, _ORDER = 0, 1, 2
+_NORMAL, _SHIFTS, _ORDER, _PLACES, _UNIFORM = range(5)
 """What a generator is for; the two never share a counter."""
 
 
@@ -55,6 +55,16 @@ class KeyedNoise:
         drawn = self._generator(stream, step, _SHIFTS).random((count, 2))
         return [(round((2 * y - 1) * most[0]), round((2 * x - 1) * most[1])) for y, x in drawn.tolist()]
 
+    def places(self, stream: int, step: int, count: int) -> list[tuple[float, float]]:
+        """Return vertical and horizontal places, uniform in [0, 1), `count` pairs.
+
+        Args:
+            stream: class.
+            step: number of the gradient step.
+            count: number of pairs.
+        """
+        return [(y, x) for y, x in self._generator(stream, step, _PLACES).random((count, 2)).tolist()]
+
     def permutation(self, stream: int, count: int) -> NDArray[np.int64]:
         """Return the numbers from 0 to count - 1 in random order, [count].
 
@@ -63,6 +73,15 @@ class KeyedNoise:
             count: how many.
         """
         return self._generator(stream, 0, _ORDER).permutation(count)
+
+    def uniform(self, stream: int, count: int) -> Tensor:
+        """Return values uniform in [0, 1), [count].
+
+        Args:
+            stream: class.
+            count: how many.
+        """
+        return torch.from_numpy(self._generator(stream, 0, _UNIFORM).random(count, dtype=np.float32))
 
     def _generator(self, stream: int, step: int, purpose: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=self.seed, counter=[0, purpose, step, stream]))

@@ -47,8 +47,11 @@ def crossing(x: Floats, rate: Floats, *, level: float = HALF) -> float:
 
 
 def half_budgets(curves: Curves) -> Floats:
-    """Return e50 of every class, [K]: the L2 budget at which half of the held-out images move, or infinity."""
-    return np.array([crossing(curves.epsilons, rate) for rate in curves.rates])
+    """Return e50 of every class, [K]: the budget at which the class transfers, or infinity.
+
+    A class transfers where half of the held-out images move to it (`Curves.level`: in some spaces fewer, in some more).
+    """
+    return np.array([crossing(curves.epsilons, rate, level=curves.level) for rate in curves.rates])
 
 
 def lower_bounds(curves: Curves) -> Floats:
@@ -88,7 +91,7 @@ def standing(curves: Curves) -> Standing:
     bounds = np.log(lower_bounds(curves))
     n = np.maximum(curves.n_images.sum(0), 1)
     best = np.where(curves.hits[0] < 0, 0, curves.hits.sum(0)).max(1)
-    beyond = -logit((best + 0.5) / (n + 1)).clip(max=0) / SLOPE
+    beyond = (logit(curves.level) - logit((best + 0.5) / (n + 1))).clip(min=0) / SLOPE
     own = bounds + np.where(np.isfinite(half_budgets(curves)), 0.0, beyond)
     apart, reference = ordinary(bounds)
     return Standing(apart, np.exp(reference), reference - own)

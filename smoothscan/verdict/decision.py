@@ -11,24 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from smoothscan.result import CalibrationUse, ClassResult, CurvePoint, NoiseProbe, VerdictName
+from smoothscan.result import CalibrationUse, ClassResult, CurvePoint, NoiseProbe, SpaceResult, VerdictName
 from smoothscan.verdict import obstacles
-from smoothscan.verdict.budget import (
-    HALF,
-    Floats,
-    binomial_interval,
-    crossing,
-    half_budgets,
-    lower_bounds,
-    standing,
-)
+from smoothscan.verdict.budget import Floats, binomial_interval, crossing
 from smoothscan.verdict.calibration import ALPHA, Calibration
 from smoothscan.verdict.evidence import Curves, Evidence, NoiseCounts
-from smoothscan.verdict.null import p_values
+from smoothscan.verdict.looks import Look, looks
 from smoothscan.verdict.reasons import Findings, reasons
+from smoothscan.vocabulary import SpaceName
 
-SUSPICIOUS = 0.58
-"""Anomaly R from which on a model is suspicious: its easiest class needs 56 % of the reference budget."""
+SUSPICIOUS = 0.63
+"""Anomaly R from which on a model is suspicious: its easiest class needs 53 % of the reference budget."""
 BACKDOORED = 0.8
 """Anomaly R from which on it is held to be backdoored: 45 % of it."""
 FURTHER_TARGET = 0.5
@@ -69,8 +62,12 @@ class Verdict:
     """The noise probe in shares."""
     reported: int
     """Position on the budgets that `transfer_rate` stands for, the same for all classes."""
-    curves: int
-    """Position of the noise level that is reported."""
+    space: SpaceName
+    """Trigger space that is reported."""
+    search: int
+    """Position of the search that is reported: the space and noise level where a class stands out most."""
+    spaces: tuple[SpaceResult, ...]
+    """The most suspect class of each space that was searched."""
 
 
 def decide(
@@ -84,7 +81,7 @@ def decide(
 
     A class's anomaly is R = log(reference / e50), the reference being what ordinary classes of this model need
     (`budget.standing`), and for a trigger that plain noise fires the same ratio of noise levels. A model is judged by
-    its most anomalous class; then all classes that lie apart from the ordinary ones are its targets.
+    its most anomalous class in any space; then all classes that lie apart from the ordinary ones there are its targets.
 
     Args:
         evidence: the counts.
@@ -93,47 +90,40 @@ def decide(
         n_values: number of input values C * H * W.
         calibration: anomalies of clean models, if there are any.
     """
-    level, by_budget = _cross_fitted(evidence.searches)
-    curves = evidence.searches[level].pooled
-    stands = standing(curves)
-    by_budget = np.where(_explained_by_norm(curves), np.minimum(by_budget, 0), by_budget)
+    seen = looks(evidence.searches)
     by_noise = noise_anomalies(evidence.noise)
-    anomaly = np.maximum(by_budget, by_noise)
+    fired = by_noise >= SUSPICIOUS
+    look = max(seen, key=lambda each: float(each.anomaly.max()))
+    if by_noise.max() >= look.anomaly.max():
+        look = seen[0]
+    anomaly = np.maximum(look.anomaly, by_noise)
     worst = float(anomaly.max())
     used = None if calibration is None else _use(calibration, worst)
 
-    bounds = lower_bounds(curves)
-    fired = by_noise >= SUSPICIOUS
-    missing_null = None if used else obstacles.no_null(curves, n_values)
-    if missing_null:
-        small = bounds <= obstacles.at_size(obstacles.SMALL, n_values)
-        candidates = fired | (stands.apart & small & (by_budget >= BACKDOORED))
-        if (bounds >= obstacles.at_size(obstacles.ORDINARY, n_values)).all():
-            missing_null = None
+    if used is None and obstacles.no_null(look.curves, n_values):
+        candidates = fired | (_beyond_doubt(look, n_values) & (look.anomaly >= BACKDOORED))
     else:
-        candidates = (fired | stands.apart) & (worst >= _threshold(used))
+        candidates = (fired | look.stands.apart) & (worst >= _threshold(used))
     flagged = candidates & (anomaly >= FURTHER_TARGET * worst)
-    no_search = obstacles.no_answer(evidence.noise) or obstacles.no_grip(curves, n_values)
-    obstacle = no_search or missing_null
+    no_search = obstacles.no_answer(evidence.noise) or obstacles.no_grip(seen[0].curves, n_values)
+    moved = [each.curves for each in seen if not obstacles.unmoved(each.curves, n_values)]
+    no_null = None if used else next(filter(None, (obstacles.no_null(curves, n_values) for curves in moved)), None)
+    obstacle = no_search or no_null
     name = _name(flagged, worst, obstacle)
 
-    e50, sigma50 = half_budgets(curves), noise_levels(evidence.noise)
-    chances = p_values(np.log(bounds), by_budget)
-    reported = _reported(curves, float(np.median(stands.reference)))
+    sigma50 = noise_levels(evidence.noise)
+    reported = _reported(look.curves, float(np.median(look.stands.reference)))
     classes = tuple(
         _class_result(
             t,
             labels[t],
-            curves,
+            look,
             reported,
             score=score(float(anomaly[t])),
-            p_value=None if chances is None else float(chances[t]),
             flagged=bool(flagged[t]),
-            e50=float(e50[t]),
             sigma50=float(sigma50[t]),
             source=", ".join(sources[t]),
-            reference=float(stands.reference[t]),
-            found_by=None if not flagged[t] else "budget" if by_budget[t] >= by_noise[t] else "noise",
+            found_by=None if not flagged[t] else "budget" if look.anomaly[t] >= by_noise[t] else "noise",
         )
         for t in range(len(labels))
     )
@@ -144,7 +134,10 @@ def decide(
         targets=targets,
         classes=classes,
         n_synthesis=len(sources[0]),
-        largest=float(curves.epsilons[-1]),
+        space=look.curves.space,
+        level=look.curves.level,
+        largest=float(look.curves.epsilons[-1]),
+        searched=tuple(each.curves.space for each in seen),
         noise_reference=NOISE_REFERENCE / 2,
         calibration=used,
     )
@@ -152,14 +145,16 @@ def decide(
         name=name,
         score=score(worst),
         anomaly=None if no_search and not flagged.any() else worst,
-        p_value=None if chances is None else float(chances.min()),
+        p_value=None if look.p_values is None else float(look.p_values.min()),
         calibration=used,
         target_classes=targets,
         classes=classes,
         reasons=reasons(findings),
         noise_probe=_shares(evidence.noise),
         reported=reported,
-        curves=level,
+        space=look.curves.space,
+        search=look.position,
+        spaces=tuple(_space_result(each) for each in seen),
     )
 
 
@@ -182,29 +177,6 @@ def noise_anomalies(noise: NoiseCounts) -> Floats:
     concentrated = shares[level, np.arange(len(sigma50))] >= CONCENTRATED
     with np.errstate(divide="ignore"):
         return np.where(concentrated, np.log(NOISE_REFERENCE / sigma50), -np.inf)
-
-
-def _cross_fitted(searches: Sequence[Curves]) -> tuple[int, Floats]:
-    """Choose the noise level with the largest anomaly, and return it with the anomalies of all classes, [K].
-
-    To choose and to measure on the same images would favour luck: each fold is measured at the level that the other
-    folds chose, and the folds are averaged.
-    """
-    level = int(np.argmax([standing(curves.pooled).anomaly.max() for curves in searches]))
-    if len(searches) == 1:
-        return level, standing(searches[0].pooled).anomaly
-    measured = []
-    for f in range(len(searches[0].hits)):
-        chosen = int(np.argmax([standing(curves.others(f)).anomaly.max() for curves in searches]))
-        measured.append(standing(searches[chosen].fold(f)).anomaly)
-    return level, np.mean(measured, axis=0)
-
-
-def _explained_by_norm(curves: Curves) -> NDArray[np.bool_]:
-    """Tell where a shuffled copy of the perturbation moves half as many images as itself: then its size does it."""
-    rate = obstacles.rates_at_control(curves)
-    explained: NDArray[np.bool_] = (rate >= HALF) & (obstacles.control_rates(curves) >= HALF * rate)
-    return explained
 
 
 def _use(calibration: Calibration, anomaly: float) -> CalibrationUse:
@@ -246,21 +218,40 @@ def _reported(curves: Curves, ordinary: float) -> int:
     return int(small[-1] if len(small) else common[0])
 
 
+def _beyond_doubt(look: Look, n_values: int) -> NDArray[np.bool_]:
+    """Tell which classes an absolute budget accuses where the model gives no null; there is one for L2 alone."""
+    if look.curves.space != "l2":
+        return np.zeros_like(look.stands.apart)
+    return look.stands.apart & (look.bounds <= obstacles.at_size(obstacles.SMALL, n_values))
+
+
+def _space_result(look: Look) -> SpaceResult:
+    t = int(look.anomaly.argmax())
+    return SpaceResult(
+        space=look.curves.space,
+        sigma=look.curves.sigma,
+        anomaly=float(look.anomaly[t]),
+        index=t,
+        e50=_finite(look.e50[t]),
+        reference=float(look.stands.reference[t]),
+        transfer_rate=float(look.curves.rates[t].max()),
+        level=look.curves.level,
+    )
+
+
 def _class_result(
     t: int,
     label: str,
-    curves: Curves,
+    look: Look,
     at: int,
     *,
     score: float,
-    p_value: float | None,
     flagged: bool,
-    e50: float,
     sigma50: float,
     source: str,
-    reference: float,
     found_by: Literal["budget", "noise"] | None,
 ) -> ClassResult:
+    curves = look.curves
     n = int(curves.n_images[0, t])
     points = tuple(
         CurvePoint(
@@ -279,17 +270,21 @@ def _class_result(
         n_images=n,
         epsilon=float(curves.epsilons[at]),
         sigma=curves.sigma,
-        p_value=p_value,
+        p_value=None if look.p_values is None else float(look.p_values[t]),
         flagged=flagged,
-        e50=e50 if math.isfinite(e50) else None,
-        noise_sigma50=sigma50 if math.isfinite(sigma50) else None,
+        e50=_finite(look.e50[t]),
+        noise_sigma50=_finite(sigma50),
         source_image=source,
-        reference=reference,
+        reference=float(look.stands.reference[t]),
         found_by=found_by,
         control_rate=float(obstacles.control_rates(curves)[t]),
         control_epsilon=float(curves.epsilons[curves.control_at[t]]),
         curve=points,
     )
+
+
+def _finite(budget: float) -> float | None:
+    return float(budget) if math.isfinite(budget) else None
 
 
 def _shares(noise: NoiseCounts) -> NoiseProbe:

@@ -7,24 +7,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from smoothscan.vocabulary import SpaceName
+
 
 @dataclass(frozen=True)
 class Curves:
-    """How each class transfers along the budgets, at one noise level."""
+    """How each class transfers along the budgets of one space, at one noise level."""
 
+    space: SpaceName
+    """What a trigger may be there."""
+    level: float
+    """Share of the held-out images at which a class counts as transferring, in (0, 1)."""
     sigma: float
     """Noise level of the smoothed classifier, in [0, 1] pixel units."""
     epsilons: NDArray[np.float64]
-    """L2 budgets at the model's input size, ascending, [E]."""
+    """Budgets at the model's input size in the unit of the space, ascending, [E]."""
     hits: NDArray[np.int64]
     """Held-out images that move to the class, by fold, [F, K, E]; -1 where a budget was not tried because others had
     settled on which side of it the class's e50 lies."""
     n_images: NDArray[np.int64]
     """Held-out images that are not in the class when clean, by fold, [F, K]."""
     control: NDArray[np.int64]
-    """Held-out images that a shuffled copy of the class's perturbation moves to the class, [K]: the matched control."""
+    """Held-out images that a shuffled copy of the class's trigger moves to the class, [K]: the matched control."""
     control_at: NDArray[np.int64]
-    """Position of the budget of that perturbation: the smallest that transfers, else the largest tried, [K]."""
+    """Position of the budget of that trigger: the smallest that transfers, else the largest tried, [K]."""
     silent: NDArray[np.float64]
     """Share of the class's gradient steps in which the gradient was exactly zero, in [0, 1], [K]."""
 
@@ -73,6 +79,6 @@ class Evidence:
     """Everything that one scan counted."""
 
     searches: tuple[Curves, ...]
-    """Counts at each noise level that was searched."""
+    """Counts in each space, and at each noise level, that was searched."""
     noise: NoiseCounts
     """The noise probe."""

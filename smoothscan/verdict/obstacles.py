@@ -53,7 +53,7 @@ def no_answer(noise: NoiseCounts) -> str | None:
 
 
 def no_grip(curves: Curves, n_values: int) -> str | None:
-    """The search for perturbations did not get anywhere."""
+    """The search did not get anywhere."""
     silent = float(np.median(curves.silent))
     if silent >= HALF:
         return (
@@ -61,12 +61,13 @@ def no_grip(curves: Curves, n_values: int) -> str | None:
             "quantised or cut off from the input, so that nothing can be searched for."
         )
     bounds, largest = lower_bounds(curves), float(curves.epsilons[-1])
-    if largest >= at_size(VAST, n_values) and np.median(bounds) >= largest:
+    if curves.space == "l2" and largest >= at_size(VAST, n_values) and np.median(bounds) >= largest:
         return (
             f"Even perturbations of L2 norm {largest:.1f} move fewer than half of the images to most classes. No "
             "ordinary classifier withstands so much: its gradients lead the search astray."
         )
-    if np.median(control_rates(curves) - HALF * rates_at_control(curves)) >= 0 and rates_at_control(curves).max() > 0:
+    own = rates_at_control(curves)
+    if curves.space == "l2" and own.max() > 0 and np.median(control_rates(curves) - HALF * own) >= 0:
         return (
             "Shuffled copies of the perturbations move about as many images as the perturbations themselves: the "
             "model's gradients told the search nothing."
@@ -82,12 +83,18 @@ def no_null(curves: Curves, n_values: int) -> str | None:
             f"With {len(bounds)} classes there are too few to tell an ordinary one from a target (at least "
             f"{MIN_CLASSES}), and no class is beyond doubt by itself. {REMEDY}"
         )
-    if np.median(bounds) <= at_size(SMALL, n_values):
+    if curves.space == "l2" and np.median(bounds) <= at_size(SMALL, n_values):
         return (
             f"Most classes move half of the images within an L2 norm of {at_size(SMALL, n_values):.2f}: nearly any "
             f"perturbation leads this model somewhere, so no class stands out. {REMEDY}"
         )
     return None
+
+
+def unmoved(curves: Curves, n_values: int) -> bool:
+    """Tell whether no class moves at budgets at which triggers of this space do their work."""
+    least = at_size(ORDINARY, n_values) if curves.space == "l2" else float(curves.epsilons[-1])
+    return bool((lower_bounds(curves) >= least).all())
 
 
 def control_rates(curves: Curves) -> Floats:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smoothscan.result import CalibrationUse, ClassResult, VerdictName
+from smoothscan.vocabulary import SPACES, SpaceName, share
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,14 @@ class Findings:
     """All classes."""
     n_synthesis: int
     """Images that each class's perturbation was made from."""
+    space: SpaceName
+    """Trigger space that the classes' budgets are about."""
+    level: float
+    """Share of the held-out images at which a class counts as transferring there."""
     largest: float
-    """Largest budget that was searched."""
+    """Largest budget that was searched there."""
+    searched: tuple[SpaceName, ...]
+    """All trigger spaces that were searched."""
     noise_reference: float
     """Noise level that ordinary networks withstand."""
     calibration: CalibrationUse | None
@@ -50,7 +57,7 @@ def _name(found: Findings, t: int) -> str:
 
 def _ordinary(found: Findings, c: ClassResult) -> str:
     needed = c.reference or found.largest
-    return f"{'more than ' if needed >= found.largest else ''}{needed:.2f}"
+    return f"{'more than ' if needed >= found.largest else ''}{SPACES[found.space].of(needed)}"
 
 
 def _budget(found: Findings, t: int) -> str:
@@ -58,12 +65,13 @@ def _budget(found: Findings, t: int) -> str:
     needed, ordinary = here.e50 or found.largest, here.reference or found.largest
     images = "one image" if found.n_synthesis == 1 else f"{found.n_synthesis} images"
     at_least = "at least " if ordinary >= found.largest else ""
+    words = SPACES[found.space]
     chance = "" if here.p_value is None else f" Chance among ordinary classes: {_p(here.p_value)}."
     return (
-        f"Class {_name(found, t)}: a perturbation of L2 norm {needed:.2f}, made from {images}, moves half of the "
-        f"held-out images to it. Ordinary classes of this model need {_ordinary(found, here)}, {at_least}"
-        f"{ordinary / needed:.1f} times as much; a shuffled copy of the perturbation moves "
-        f"{here.control_rate or 0:.0%} of the images.{chance}"
+        f"Class {_name(found, t)}: a {words.thing} of {words.of(needed)}, made from {images}, moves "
+        f"{share(found.level)} of the held-out images to it. Ordinary classes of this model need "
+        f"{_ordinary(found, here)}, {at_least}{ordinary / needed:.1f} times as much; "
+        f"{words.control} moves {here.control_rate or 0:.0%} of the images.{chance}"
     )
 
 
@@ -76,15 +84,18 @@ def _noise(found: Findings, t: int) -> str:
 
 def _nothing_found(found: Findings) -> str:
     best = max(found.classes, key=lambda c: c.score)
+    words, part = SPACES[found.space], share(found.level)
+    others = [SPACES[name].title for name in found.searched if name != found.space]
+    also = f" Nothing stood out more among the other kinds of trigger: {', '.join(others)}." if others else ""
     if best.e50 is None:
         return (
-            "No trigger found under this budget: no class moved half of the held-out images at an L2 norm of "
-            f"{found.largest:.2f}."
+            f"No trigger found under this budget: no class moved {part} of the held-out images with a {words.thing} "
+            f"of {words.of(found.largest)}.{also}"
         )
     return (
-        f"No trigger found under this budget: the easiest class, {_name(found, best.index)}, needs an L2 norm of "
-        f"{best.e50:.2f} to move half of the held-out images; ordinary classes of this model need "
-        f"{_ordinary(found, best)}."
+        f"No trigger found under this budget: the easiest class, {_name(found, best.index)}, needs a {words.thing} of "
+        f"{words.of(best.e50)} to move {part} of the held-out images; ordinary classes of this model need "
+        f"{_ordinary(found, best)}.{also}"
     )
 
 

@@ -71,3 +71,13 @@ def test_p_values_are_those_of_clean_models_in_order():
         [model("a", "none", 0.1, p=0.7), model("b", "none", 0.1, p=0.2), model("c", "blend", 1, p=0.0)]
     )
     np.testing.assert_array_equal(found, [0.2, 0.7])
+
+
+def test_what_is_not_small_in_l2_counts_only_where_all_spaces_are_looked_at():
+    models = [
+        model("a", "badnets-checker3", 0.9, target=1, asr=1.0),
+        model("b", "wanet", 0.4, target=1, asr=0.9),
+        model("c", "none", 0.5, target=None, asr=None),
+    ]
+    assert (summary(models)["backdoored"], summary(models)["auroc"]) == (1, 1.0)
+    assert (summary(models, wide=True)["backdoored"], summary(models, wide=True)["auroc"]) == (2, 0.5)

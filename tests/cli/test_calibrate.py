@@ -86,7 +86,7 @@ def test_the_same_command_goes_on_and_one_model_that_fails_does_not_spoil_the_ot
     done = calibrated.done
     assert done.returncode == 3, done.stderr
     assert "models:/calm/1 has been scanned: it is in clean.json" in done.stderr
-    assert done.stderr.count("] invert") == 1, "only the second model was searched"
+    assert done.stderr.count("] probe") == 1, "only the second model was searched"
     models = read_calibration(calibrated.file).models
     assert [model.uri for model in models] == ["models:/calm/1", "models:/quiet/1"]
     for model in models:

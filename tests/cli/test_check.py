@@ -125,7 +125,8 @@ def test_a_terminal_gets_a_live_display_and_a_table(work: Path, digits: Digits) 
     assert process.wait(30) in (0, 1)
     text = b"".join(chunks).decode()
     assert "most suspect so far" in text
-    assert "budget e50" in text
+    assert "Kind of trigger: " in text
+    assert "budget for" in text
     assert re.search(r"\x1b\[[\d;]*3[1-5]m", text), "a coloured verdict"
 
 

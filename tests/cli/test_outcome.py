@@ -14,6 +14,7 @@ from smoothscan.result import (
     ErrorInfo,
     ModelInfo,
     ScanResult,
+    SpaceResult,
     VerdictName,
     WriteBack,
 )
@@ -71,6 +72,21 @@ def test_the_most_suspect_classes_come_first_and_no_flagged_one_is_left_out() ->
 def test_a_budget_that_was_not_reached_is_said_to_be_above_the_largest() -> None:
     (row,) = rows([class_result(3, e50=None, epsilon=2.86)])
     assert "above 2.86" in row.cells
+
+
+def test_the_table_says_which_kind_of_trigger_its_budgets_are_about() -> None:
+    found = [
+        SpaceResult(space=name, sigma=0.1, anomaly=0.9, index=1, e50=0.6, reference=1.5, transfer_rate=0.8, level=level)
+        for name, level in (("l2", 0.5), ("warp", 1 / 3))
+    ]
+    text = as_text(result(space="warp", spaces=tuple(found)), CONFIG)
+    kind = "kind     smooth warp, by mean displacement in pixels; the most suspect of 2 kinds searched"
+    assert kind in text.splitlines()
+    assert "budget for a third" in text
+    assert "L2" not in text
+    of_old = as_text(result(), CONFIG)
+    assert "kind     additive, small in L2, by L2 budget" in of_old.splitlines()
+    assert "budget for half" in of_old
 
 
 def test_what_comes_out_of_the_model_cannot_steer_the_terminal() -> None:

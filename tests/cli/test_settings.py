@@ -46,6 +46,7 @@ def test_every_option_reaches_the_configuration() -> None:
     options: dict[str, Any] = {
         "images": ("pictures", Path("pictures")),
         "profile": ("paper", "paper"),
+        "spaces": ("l2", ("l2",)),
         "sigma": ("0.25", 0.25),
         "synthesis-images": ("1", 1),
         "calibration": ("clean.json", Path("clean.json")),
@@ -146,6 +147,10 @@ def test_a_named_file_replaces_the_one_found_and_its_paths_start_at_its_folder()
         ("[input]\nsize = [1, 2, 3]", "input.size", "224"),
         ("seed = -1", "smoothscan.toml: seed", "--help"),
         ("profile = 'fast'", "smoothscan.toml: profile", "--help"),
+        ("spaces = 'l2,pach'", "smoothscan.toml: spaces: pach is not a trigger space; choose from l2, patch", ""),
+        ("spaces = ['pach']", "smoothscan.toml: spaces: input should be 'l2', 'patch'", "--help"),
+        ("spaces = []", "smoothscan.toml: spaces", "--help"),
+        ("spaces = 'all'\nprofile = 'paper'", "the options: the profile `paper` knows additive", "--help"),
         ("seed = = 1", "cannot be read", ""),
         ("allow_model_code = true", "allow_model_code", "--allow-model-code"),
     ],
@@ -175,6 +180,7 @@ def test_a_file_may_allow_model_code_only_where_the_user_names_it() -> None:
         (["--memory", "1MB"], "--memory"),
         (["--synthesis-images", "0"], "--synthesis-images"),
         (["--synthesis-images", "3", "--profile", "paper"], "the options: the profile `paper` makes"),
+        (["--spaces", "l2,warp", "--profile", "paper"], "the options: the profile `paper` knows additive"),
         (["--input-size", "0x5", "--sigma", "-1"], "--input-size"),
     ],
 )
@@ -232,6 +238,7 @@ def test_the_command_repeats_the_scan() -> None:
         labels = "my names.json"
         sigma = 0
         synthesis-images = 3
+        spaces = ["l2", "warp"]
         calibration = "my clean.json"
         format = "json"
         redact_images = true

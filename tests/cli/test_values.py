@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from smoothscan.cli.values import parse_bytes, parse_formats, parse_numbers, parse_range, parse_seconds, parse_size
+from smoothscan.cli.values import (
+    parse_bytes,
+    parse_formats,
+    parse_numbers,
+    parse_range,
+    parse_seconds,
+    parse_size,
+    parse_spaces,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +34,9 @@ from smoothscan.cli.values import parse_bytes, parse_formats, parse_numbers, par
         (parse_range, "-1,1", (-1.0, 1.0)),
         (parse_formats, "html", ("html",)),
         (parse_formats, "JSON, html,json", ("json", "html")),
+        (parse_spaces, "l2", ("l2",)),
+        (parse_spaces, "Warp, l2,warp", ("l2", "warp")),
+        (parse_spaces, "all", ("l2", "patch", "frequency", "warp", "tone")),
     ],
 )
 def test_reads(read: Callable[[str], Any], text: str, value: object) -> None:
@@ -48,6 +59,8 @@ def test_reads(read: Callable[[str], Any], text: str, value: object) -> None:
         (parse_range, "0,1,2"),
         (parse_formats, "pdf"),
         (parse_formats, ","),
+        (parse_spaces, "l2,pach"),
+        (parse_spaces, ""),
     ],
 )
 def test_refuses_and_shows_an_example(read: Callable[[str], Any], text: str) -> None:

@@ -4,31 +4,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smoothscan.config import PROFILES
-from smoothscan.detection.inversion import invert, project, views
+from smoothscan.detection.inversion import SHORTLIST, Inverter, views
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier
+from smoothscan.spaces import SPACES
+from smoothscan.spaces.frequency import wave
 from tests.planted import CLASSES, SHAPE, TARGET, PlantedNet, images, patch, templates
 
 PROFILE = PROFILES["standard"]
 
 
 def search(net, targets, epsilon, sources, **changes):
-    return found(net, targets, epsilon, sources, **changes).deltas
+    return found(net, targets, epsilon, sources, **changes).parameters
 
 
-def found(net, targets, epsilon, sources, **changes):
-    smoothed = SmoothedClassifier(net, 0.12, 0.2)
-    return invert(
-        smoothed,
-        sources[:, None],
-        torch.tensor(targets),
-        torch.zeros_like(sources),
-        epsilon=epsilon,
-        profile=PROFILE.model_copy(update=changes),
-        noise=KeyedNoise(0, SHAPE),
-        first_step=0,
-        on_step=lambda passes: None,
+def found(net, targets, epsilon, sources, space="l2", start=None, passes=None, **changes):
+    inverter = Inverter(
+        SmoothedClassifier(net, 0.12, 0.2),
+        SPACES[space],
+        PROFILE.model_copy(update=changes),
+        KeyedNoise(0, tuple(sources.shape[1:])),
+        lambda count: None if passes is None else passes.append(count),
     )
+    return inverter.invert(sources[:, None], torch.tensor(targets), start, epsilon=epsilon, first_step=0)
 
 
 def source(t):
@@ -91,8 +89,8 @@ def test_a_class_is_inverted_the_same_alone_and_among_others():
 
 def test_a_model_without_gradient_leaves_the_image_alone():
     flat = found(lambda x: x.flatten(1)[:, :CLASSES] * 0, [0], 0.5, source(0)[None], steps=3)
-    assert flat.deltas.abs().max() == 0
-    assert flat.silent.tolist() == [3]
+    assert flat.parameters.abs().max() == 0
+    assert flat.silent.tolist() == [1]
 
 
 def test_where_there_is_a_gradient_no_step_is_silent():
@@ -111,9 +109,32 @@ def test_several_images_take_turns_as_views_and_each_is_seen_with_contrast():
     assert means == {tuple(round(v, 4) for v in image.mean((1, 2)).tolist()) for image in own[0]}
 
 
-@given(st.floats(1e-3, 10), st.floats(1e-3, 10))
-def test_projection_shrinks_to_the_ball_and_never_grows(norm, epsilon):
-    delta = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
-    delta = delta / delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1) * norm
-    projected = project(delta, epsilon)
-    assert projected.flatten(1).norm(dim=1) == pytest.approx([min(norm, epsilon)] * 2, rel=1e-4)
+def test_a_patch_is_searched_everywhere_then_settles_and_shrinks_to_a_part_of_itself():
+    passes, shape = [], (3, 32, 32)
+    net, image = PlantedNet(backdoored=False, shape=shape), images(1, shape=shape)
+    large = found(net, [TARGET], 25, image, "patch", passes=passes).parameters
+    assert large[0, -1].sum() == 25
+    assert len(passes) > PROFILE.steps  # the places it settles on one of cost forward passes
+    contrast = (large[:, :3] - 0.5) * large[:, 3:]
+    assert (contrast * templates(shape)[TARGET]).sum() > 0.2  # it pulls towards the class from where it lies
+    small = found(net, [TARGET], 9, image, "patch", start=large).parameters
+    assert small[0, -1].sum() == 9
+    assert (large[0, -1] >= small[0, -1]).all()
+
+
+def test_a_search_begins_with_the_best_of_the_dictionary_and_keeps_it_if_steps_make_it_worse():
+    net, image = PlantedNet(backdoored=False), source(TARGET)[None]
+    inverter = Inverter(
+        SmoothedClassifier(net, 0.12, 0.2), SPACES["frequency"], PROFILE, KeyedNoise(0, SHAPE), lambda count: None
+    )
+    shortlist = inverter.screened(image, torch.zeros(CLASSES, dtype=torch.long), 0.8)
+    assert shortlist.shape == (CLASSES, SHORTLIST, 2 + 2 * SHAPE[0])
+    own = wave(shortlist[TARGET], *SHAPE[1:])
+    others = wave(shortlist[TARGET + 1], *SHAPE[1:])
+    toward = templates()[TARGET]
+    assert (own * toward).sum((1, 2, 3)).mean() > 0.05 > (others * toward).sum((1, 2, 3)).mean()
+    (kept,) = inverter.invert(
+        image[:, None], torch.tensor([TARGET]), None, epsilon=0.8, first_step=0, shortlist=shortlist[[TARGET]]
+    ).parameters
+    assert kept[:2].tolist() in shortlist[TARGET, :, :2].tolist()
+    assert float((wave(kept, *SHAPE[1:]) * toward).sum()) >= 0.9 * float((own[0] * toward).sum())

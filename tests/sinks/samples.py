@@ -22,9 +22,11 @@ from smoothscan.result import (
     NoiseProbe,
     SafetyReport,
     ScanResult,
+    SpaceResult,
     WriteBack,
 )
 from smoothscan.verdict import decision
+from smoothscan.vocabulary import SpaceName
 
 ANIMALS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 REFERENCE = (2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
@@ -82,11 +84,46 @@ def exhibit(index: int, epsilon: float, flagged: bool, channels: int = 3, side: 
     return ClassExhibit(
         index=index,
         perturbation=delta,
+        picture=None,
+        description=f"added to the image, L2 norm {epsilon:.2f}",
         synthesis_image=photograph(7, channels, side),
         synthesis_name="test_0000.png",
         synthesis_prediction=(index + 3) % 10,
         perturbed_prediction=index,
         examples=tuple(examples),
+    )
+
+
+def exhibit_in(space: SpaceName, index: int, side: int = 32, n: int = 6) -> ClassExhibit:
+    """Make the pictures of a class whose trigger lies in this space."""
+    import torch
+
+    from smoothscan.spaces import SPACES
+    from smoothscan.spaces.interface import Trigger
+
+    shape, of = (3, side, side), SPACES[space]
+    noise = torch.Generator().manual_seed(index)
+    parameters = of.nothing(shape, 25.0 if space == "patch" else 1.0)
+    if space == "patch":
+        parameters[:3] = torch.randint(0, 2, (3, side, side), generator=noise).float()
+        parameters = parameters.roll((side - 7, side - 8), (1, 2))
+    elif space == "frequency":
+        parameters[1], parameters[5:] = 6, 0.08
+    else:
+        parameters = of.retract(torch.randn((1, *parameters.shape), generator=noise), 1.0, shape)[0]
+    trigger = Trigger(of, parameters)
+    picture = of.picture(parameters, shape)
+
+    def changed(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return trigger.on(torch.from_numpy(image)[None])[0].numpy()
+
+    plain = exhibit(index, 1.0, True, side=side, n=n)
+    return replace(
+        plain,
+        perturbation=changed(plain.synthesis_image) - plain.synthesis_image,
+        picture=None if picture is None else picture.numpy(),
+        description=of.described(parameters, shape),
+        examples=tuple(replace(e, perturbed=changed(e.clean)) for e in plain.examples),
     )
 
 
@@ -276,6 +313,75 @@ def suspicious() -> Sample:
     return replace(sample, result=sample.result.model_copy(update={"verdict": "suspicious"}))
 
 
+ELSEWHERE: dict[SpaceName, tuple[tuple[float, ...], float]] = {
+    "patch": ((4.0, 9.0, 16.0, 25.0, 36.0), 36.0),
+    "frequency": ((0.5, 0.71, 1.0, 1.43, 2.0, 2.86), 2.4),
+    "warp": ((0.35, 0.5, 0.7, 1.0, 1.4, 2.0), 1.7),
+    "tone": ((0.18, 0.25, 0.35, 0.5, 0.7, 1.0), 0.9),
+}
+"""Budgets of the spaces beside L2, and what ordinary classes need there."""
+
+
+def elsewhere(space: SpaceName, e50: float, target: int = 4) -> Sample:
+    """One of ten classes is a target in a space other than L2, and all spaces but the last were searched."""
+    budgets, ordinary = ELSEWHERE[space]
+    level = 1 / 3 if space == "warp" else 0.5
+    e50s = [ordinary * (0.9 + 0.03 * ((3 * i) % 10)) for i in range(10)]
+    e50s[target] = e50
+    classes = tuple(one_class(i, ANIMALS[i], e, budgets, i == target, ordinary) for i, e in enumerate(e50s))
+    others: dict[SpaceName, SpaceResult] = {
+        "l2": SpaceResult(
+            space="l2", sigma=0.12, anomaly=0.21, index=2, e50=1.31, reference=1.61, transfer_rate=0.88, level=0.5
+        )
+    }
+    for name, (_, needed) in list(ELSEWHERE.items())[:3]:
+        others[name] = SpaceResult(
+            space=name, sigma=0.06, anomaly=0.08, index=7, e50=None, reference=needed, transfer_rate=0.11,
+            level=1 / 3 if name == "warp" else 0.5,
+        )  # fmt: skip
+    others[space] = others["l2"].model_copy(
+        update={
+            "space": space, "anomaly": math.log(ordinary / e50), "index": target, "e50": e50, "reference": ordinary,
+            "level": level,
+        }
+    )  # fmt: skip
+    sample = scanned(dict(enumerate((1.62, 1.72, 1.31, 1.55, 1.61, 1.79, 1.28, 3.3, 1.66, 1.47))))
+    update = {
+        "verdict": "backdoored",
+        "score": score(e50, ordinary),
+        "anomaly": math.log(ordinary / e50),
+        "p_value": 0.00042,
+        "target_classes": (target,),
+        "space": space,
+        "spaces": tuple(others.values()),
+        "classes": classes,
+        "reasons": (f"Class {target} ({ANIMALS[target]}) stands out.",),
+        "config": {**sample.result.config, "spaces": None},
+    }
+    pictures = {target: exhibit_in(space, target)}
+    return Sample(sample.result.model_copy(update=update), Exhibits(pictures))
+
+
+def patch() -> Sample:
+    """A five by five patch."""
+    return elsewhere("patch", 14.2)
+
+
+def warp() -> Sample:
+    """A smooth warp."""
+    return elsewhere("warp", 0.62)
+
+
+def frequency() -> Sample:
+    """A sinusoid."""
+    return elsewhere("frequency", 0.83)
+
+
+def tone() -> Sample:
+    """A change of colour, which is searched for on demand."""
+    return elsewhere("tone", 0.31)
+
+
 def many_classes() -> Sample:
     """A thousand classes, one of them a target, at 224x224."""
     rng = np.random.default_rng(5)
@@ -369,6 +475,10 @@ SAMPLES: dict[str, Callable[[], Sample]] = {
     "backdoored": backdoored,
     "suspicious": suspicious,
     "clean": clean,
+    "patch": patch,
+    "frequency": frequency,
+    "warp": warp,
+    "tone": tone,
     "many_classes": many_classes,
     "ten_targets_large": ten_targets_large,
     "grey": grey,

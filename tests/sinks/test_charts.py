@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import re
 from itertools import pairwise
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -12,8 +13,11 @@ from markupsafe import Markup
 
 from smoothscan.result import ClassResult, CurvePoint, NoiseProbe
 from smoothscan.sinks import charts
+from smoothscan.vocabulary import SPACES
 
-from .samples import Sample
+from .samples import Sample, warp
+
+IN_L2: Any = {"words": SPACES["l2"], "level": 0.5}
 
 
 def parsed(markup: Markup | None) -> ElementTree.Element:
@@ -45,7 +49,7 @@ def test_bars_show_rates_and_intervals(backdoored_sample: Sample) -> None:
 
 def test_curves_show_every_budget_on_a_logarithmic_axis(backdoored_sample: Sample) -> None:
     classes = backdoored_sample.result.classes
-    root = parsed(charts.budget_curves(classes, closest=None))
+    root = parsed(charts.budget_curves(classes, closest=None, **IN_L2))
     lines = of_class(root, "line")
     assert len(lines) == len(classes)
     # Flagged lines are drawn last, so that no other covers them.
@@ -56,14 +60,23 @@ def test_curves_show_every_budget_on_a_logarithmic_axis(backdoored_sample: Sampl
     for (x, y), p in zip(points, classes[0].curve, strict=True):
         assert x == pytest.approx(30 + 940 * math.log(p.epsilon / budgets[0]) / span, abs=0.1)
         assert y == pytest.approx(264 * (1 - p.transfer_rate), abs=0.1)
-    (half,) = of_class(root, "half")
-    assert float(half.get("y1") or 0) == 12 + 264 / 2
+    (line,) = of_class(root, "level")
+    assert float(line.get("y1") or 0) == 12 + 264 / 2
+
+
+def test_curves_of_another_space_have_its_axis_and_its_line() -> None:
+    result = warp().result
+    root = parsed(charts.budget_curves(result.classes, closest=None, words=SPACES["warp"], level=1 / 3))
+    (line,) = of_class(root, "level")
+    assert float(line.get("y1") or 0) == pytest.approx(12 + 264 * 2 / 3, abs=0.01)
+    assert [e.text for e in of_class(root, "axis-title")] == ["mean displacement in pixels (logarithmic)"]
+    assert "at a mean displacement of 0.35 pixels" in ElementTree.tostring(root, "unicode")
 
 
 def test_labels_do_not_collide(backdoored_sample: Sample, many_classes_sample: Sample) -> None:
     for sample in (backdoored_sample, many_classes_sample):
         ranked = sorted(sample.result.classes, key=lambda c: -c.score)[: charts.MAX_CLASSES]
-        (labels,) = of_class(parsed(charts.budget_curves(ranked, closest=None)), "plot-labels")
+        (labels,) = of_class(parsed(charts.budget_curves(ranked, closest=None, **IN_L2)), "plot-labels")
         heights = sorted(float(text.get("y") or 0) for text in labels.iter("text"))
         assert len(heights) >= 4
         assert min(b - a for a, b in pairwise(heights)) >= 14.9
@@ -71,7 +84,7 @@ def test_labels_do_not_collide(backdoored_sample: Sample, many_classes_sample: S
 
 def test_several_flagged_lines_differ_by_shape(backdoored_sample: Sample) -> None:
     classes = [c.model_copy(update={"flagged": c.index < 3}) for c in backdoored_sample.result.classes]
-    root = parsed(charts.budget_curves(classes, closest=None))
+    root = parsed(charts.budget_curves(classes, closest=None, **IN_L2))
     markers = [m for m in of_class(root, "marker") if "flagged" in (m.get("class") or "")]
     shapes = {ElementTree.tostring(m[0]) for m in markers}
     assert len(shapes) == 3
@@ -86,14 +99,14 @@ def test_curves_at_the_noise_level_of_the_result() -> None:
         index=0, label="a", score=0.5, transfer_rate=0.4, transfer_ci=(0.1, 0.7), n_images=10, epsilon=10, sigma=0.12,
         p_value=None, flagged=False, curve=curve,
     )  # fmt: skip
-    (line,) = of_class(parsed(charts.budget_curves([c], closest=0)), "line")
+    (line,) = of_class(parsed(charts.budget_curves([c], closest=0, **IN_L2)), "line")
     assert line.get("points") == f"30.0,{264 * 0.9:.1f} 970.0,{264 * 0.6:.1f}"
 
 
 def test_no_chart_without_at_least_two_points(backdoored_sample: Sample) -> None:
     one = backdoored_sample.result.classes[0]
-    assert charts.budget_curves([], closest=None) is None
-    assert charts.budget_curves([one.model_copy(update={"curve": one.curve[:1]})], closest=None) is None
+    assert charts.budget_curves([], closest=None, **IN_L2) is None
+    assert charts.budget_curves([one.model_copy(update={"curve": one.curve[:1]})], closest=None, **IN_L2) is None
     assert charts.noise_lines(NoiseProbe(), []) is None
 
 
@@ -112,7 +125,7 @@ def test_noise_lines(backdoored_sample: Sample) -> None:
 
 def test_hostile_labels_are_escaped(backdoored_sample: Sample) -> None:
     hostile = [c.model_copy(update={"label": '"><script>\x1b[2J'}) for c in backdoored_sample.result.classes]
-    for markup in (charts.transfer_bars(hostile), charts.budget_curves(hostile, closest=None)):
+    for markup in (charts.transfer_bars(hostile), charts.budget_curves(hostile, closest=None, **IN_L2)):
         assert "<script" not in str(markup)
         assert not re.search(r"[\x00-\x1f]", str(markup))
         parsed(markup)

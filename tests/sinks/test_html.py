@@ -171,6 +171,30 @@ def test_redaction_shows_perturbations_only(backdoored_sample: Sample) -> None:
     assert len(shown) == 3 + 2 * len(one.examples)
 
 
+@pytest.mark.parametrize("name", ["patch", "warp", "frequency"])
+def test_redaction_outside_l2_shows_the_trigger_by_itself(name: str) -> None:
+    sample = SAMPLES[name]()
+    one = sample.exhibits.classes[4]
+    page = page_of(sample, redact_images=True)
+    shown = [np.asarray(p).transpose(2, 0, 1) / 255 for p in pictures(page)]
+    assert one.description in page.text
+    np.testing.assert_allclose(shown, [one.picture], atol=0.003)
+
+
+@pytest.mark.parametrize("name", ["patch", "warp", "frequency", "tone"])
+def test_the_trigger_by_itself_stands_in_the_trio(name: str) -> None:
+    sample = SAMPLES[name]()
+    one = sample.exhibits.classes[4]
+    assert one.picture is not None
+    page = page_of(sample)
+    clean, trigger, perturbed, *_ = [np.asarray(p).transpose(2, 0, 1) / 255 for p in pictures(page)]
+    np.testing.assert_allclose(clean, one.synthesis_image, atol=0.002)
+    np.testing.assert_allclose(trigger, one.picture, atol=0.003)
+    np.testing.assert_allclose(perturbed, (one.synthesis_image + one.perturbation).clip(0, 1), atol=0.002)
+    assert f"{one.description} " in page.text
+    assert "amplified" not in page.text
+
+
 def test_pictures_are_exact_when_small(backdoored_sample: Sample) -> None:
     one = backdoored_sample.exhibits.classes[0]
     page = page_of(backdoored_sample)

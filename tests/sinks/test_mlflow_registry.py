@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import socket
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from smoothscan import __version__
-from smoothscan.result import CalibrationUse, ClassResult, Cost, ModelInfo, ScanResult, WriteBack
+from smoothscan.result import CalibrationUse, ClassResult, Cost, ModelInfo, ScanResult, SpaceResult, WriteBack
 from smoothscan.sinks.mlflow_registry import write_back
 
 FINISHED = "2026-03-01T12:00:00+00:00"
@@ -105,6 +106,19 @@ def test_the_version_is_tagged(registry: Any, version: ModelInfo, output: Path) 
         "version": __version__,
         "run_id": done.run_id,
     }
+
+
+def test_the_run_says_in_which_space_a_class_stands_out(registry: Any, version: ModelInfo, output: Path) -> None:
+    found = [
+        SpaceResult(space=name, sigma=0.1, anomaly=r, index=1, e50=9.0, reference=9 * math.exp(r), transfer_rate=0.8)
+        for name, r in (("l2", 0.25), ("patch", 0.75))
+    ]
+    result = scan_result(version).model_copy(update={"space": "patch", "spaces": tuple(found)})
+    done = write(result, output, registry.tracking_uri)
+    run = registry.client().get_run(done.run_id)
+    assert run.data.params["space"] == "patch"
+    assert (run.data.metrics["anomaly/l2"], run.data.metrics["anomaly/patch"]) == (0.25, 0.75)
+    assert "space" not in tags_of(registry, version)
 
 
 def test_the_run_says_everything(registry: Any, version: ModelInfo, output: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from smoothscan.exhibits import Exhibits
 from smoothscan.sinks.perturbations import MAX_CLASSES, PerturbationSink
 from smoothscan.sinks.pictures import amplification, amplified, data_uri, png
 
-from .samples import Sample, backdoored, exhibit, grey, many_classes
+from .samples import Sample, backdoored, exhibit, frequency, grey, many_classes, patch, warp
 
 
 def names(folder: Path) -> list[str]:
@@ -35,6 +36,8 @@ def test_writes_delta_and_image(backdoored_sample: Sample, tmp_path: Path) -> No
         assert stream.metadata() == {
             "class": "0",
             "label": "airplane",
+            "space": "l2",
+            "description": exhibits.classes[0].description,
             "epsilon": str(result.classes[0].epsilon),
             "sigma": "0.12",
             "model_digest": result.model.digest,
@@ -45,6 +48,34 @@ def test_writes_delta_and_image(backdoored_sample: Sample, tmp_path: Path) -> No
 def test_redaction_keeps_delta_only(backdoored_sample: Sample, tmp_path: Path) -> None:
     written = PerturbationSink(redact_images=True).write(backdoored_sample.result, backdoored_sample.exhibits, tmp_path)
     assert set(load_file(written[0])) == {"delta"}
+
+
+@pytest.mark.parametrize("make", [patch, warp])
+def test_outside_l2_the_trigger_is_a_picture_of_its_own(make: Callable[[], Sample], tmp_path: Path) -> None:
+    sample = make()
+    one = sample.exhibits.classes[4]
+    assert one.picture is not None
+    path, picture = PerturbationSink(redact_images=False).write(sample.result, sample.exhibits, tmp_path)
+    tensors = load_file(path)
+    np.testing.assert_array_equal(tensors["delta"], one.perturbation)
+    np.testing.assert_array_equal(tensors["picture"], one.picture)
+    np.testing.assert_array_equal(tensors["image"], one.synthesis_image)
+    with safe_open(path, "numpy") as stream:
+        metadata = stream.metadata()
+    assert (metadata["space"], metadata["description"]) == (sample.result.space, one.description)
+    shown = np.asarray(Pillow.open(picture)).transpose(2, 0, 1)[:, ::4, ::4] / 255
+    np.testing.assert_allclose(shown, one.picture, atol=0.002)
+
+
+@pytest.mark.parametrize("make", [patch, warp, frequency])
+def test_redaction_leaves_out_a_delta_that_shows_the_image(make: Callable[[], Sample], tmp_path: Path) -> None:
+    sample = make()
+    one = sample.exhibits.classes[4]
+    path, *pictures = PerturbationSink(redact_images=True).write(sample.result, sample.exhibits, tmp_path)
+    assert set(load_file(path)) == {"picture"}
+    assert len(pictures) == 1
+    with safe_open(path, "numpy") as stream:
+        assert stream.metadata()["description"] == one.description
 
 
 def test_a_later_scan_leaves_nothing_of_an_earlier_one(backdoored_sample: Sample, tmp_path: Path) -> None:

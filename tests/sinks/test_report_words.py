@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from smoothscan.sinks.html import render
+from smoothscan.sinks.words import limits
 
 from .pages import COMMAND, page_of
 from .samples import SAMPLES, Sample, ten_targets_large
@@ -59,6 +60,90 @@ def test_says_the_verdict_and_what_to_do(name: str, expected: list[str]) -> None
     text = page_of(sample).text
     for words in [*expected, "What this scan cannot find", "is never “safe”", COMMAND, *sample.result.reasons]:
         assert words in text, words
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "patch",
+            [
+                "A small patch, recovered from one clean image, turns",
+                "The patch was recovered from one clean image",
+                "at 16 replaced pixels, 2 % of the image. Half of the images move at 14.2 replaced pixels",
+                "ordinary classes of this model need more than 36 replaced pixels.",
+                "Replaced pixels for half 14.2",
+                "that the class's patch moves to it, at 16.0 replaced pixels and noise level",
+                "crosses the 50 % line",
+                "half of the images",
+                "Budget for 50 %",
+                "Kind of trigger: contiguous patch, by replaced pixels. Shuffled: what a patch of random values",
+            ],
+        ),
+        (
+            "warp",
+            [
+                "A slight warp, recovered from one clean image, turns",
+                "A third of the images move at a mean displacement of 0.62 pixels",
+                "ordinary classes of this model need a mean displacement of 1.70 pixels.",
+                "Mean displacement in pixels for a third 0.620",
+                "Transfer against the size of the warp. A backdoor's target crosses the 33 % line",
+                "Budget for 33 %",
+                "The same warp on held-out images",
+            ],
+        ),
+        (
+            "frequency",
+            ["A faint regular wave, recovered", "at L2 norm 1.43, a root mean square change of 6.6 out of 255"],
+        ),
+        ("tone", ["A slight change of colour and tone, recovered", "at strength 0.50. Half of the images move at"]),
+    ],
+)
+def test_words_of_the_space_in_which_a_class_stands_out(name: str, expected: list[str]) -> None:
+    text = page_of(SAMPLES[name]()).text
+    for words in expected:
+        assert words in text, words
+    without_other_spaces = text.partition("What this scan cannot find The")[0].replace("additive, small in L2", "")
+    assert "perturbation" not in without_other_spaces.replace("Without any perturbation", "")
+    assert "L2 budget for half of the images" in text
+    assert without_other_spaces.count("L2 budget") == 1  # the table of spaces
+
+
+def test_every_space_that_was_searched_has_a_row() -> None:
+    text = page_of(SAMPLES["warp"]()).text
+    assert "Where it was looked for" in text
+    assert "additive, small in L2 L2 budget for half of the images bird 1.31 1.61 0.21 88 % no" in text
+    assert "contiguous patch replaced pixels for half of the images horse not reached 36.0 0.08 11 % no" in text
+    assert "smooth warp mean displacement in pixels for a third of the images deer 0.620 1.70 1.01 88 % yes" in text
+
+
+def test_a_result_from_before_there_were_spaces_has_no_such_table() -> None:
+    assert "Where it was looked for" not in page_of(SAMPLES["backdoored"]()).text
+
+
+def test_limits_name_the_kinds_that_were_left_out(clean_sample: Sample) -> None:
+    def said(**config: object) -> str:
+        given = {**clean_sample.result.config, **config}
+        result = clean_sample.result.model_copy(update={"config": given})
+        (of_kinds, *_) = limits(result)
+        return of_kinds[1]
+
+    of_all = [name for name, _ in limits(SAMPLES["tone"]().result)]
+    assert "Kinds of trigger that were left out." not in of_all
+    assert [name.partition(" ")[0] for name in of_all] == [
+        "Triggers",
+        "Source-specific",
+        "Input-dependent",
+        "Hard-coded",
+    ]
+    of_standard = dict(limits(SAMPLES["patch"]().result))["Kinds of trigger that were left out."]
+    assert of_standard == "This scan did not look for these: colour and tone. The option --spaces chooses."
+    others = "contiguous patch; one frequency; smooth warp; colour and tone."
+    assert others in said(), "a result of an older version"
+    assert others in said(spaces=["l2"])
+    assert "did not look for these: colour and tone." in said(spaces=None)  # what a scan that failed was about
+    assert others in said(spaces=None, profile="paper")
+    assert "these: additive, small in L2; contiguous" in said(spaces=["tone"])
 
 
 def test_a_trigger_that_noise_fires(clean_sample: Sample) -> None:

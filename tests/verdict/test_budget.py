@@ -23,7 +23,14 @@ REST = (np.zeros(2, int), np.zeros(2, int), np.zeros(2))
 def counted(epsilons, hits, n_images):
     k = len(n_images)
     return Curves(
-        0.1, np.array(epsilons), np.array(hits)[None], np.array(n_images)[None], *(np.zeros(k, int),) * 2, np.zeros(k)
+        "l2",
+        0.5,
+        0.1,
+        np.array(epsilons),
+        np.array(hits)[None],
+        np.array(n_images)[None],
+        *(np.zeros(k, int),) * 2,
+        np.zeros(k),
     )
 
 
@@ -106,6 +113,8 @@ def test_a_class_that_never_transferred_has_an_anomaly_by_how_close_it_came():
 
 def test_folds_add_up_and_fold_and_others_divide_them():
     both = Curves(
+        "l2",
+        0.5,
         0.1,
         np.array([1.0, 2.0]),
         np.array([[[1, -1], [2, 3]], [[4, -1], [5, 6]]]),

@@ -9,20 +9,26 @@ from hypothesis import strategies as st
 from smoothscan.verdict.calibration import Calibration, CleanModel
 from smoothscan.verdict.decision import BACKDOORED, CONCENTRATED, SUSPICIOUS, decide, noise_anomalies, score
 from smoothscan.verdict.evidence import Curves, Evidence, NoiseCounts
+from smoothscan.vocabulary import SpaceName
 
 BUDGETS = np.geomspace(0.25, 4.0, 9)
 N = 500
 VALUES = 3 * 32 * 32
 
 
-def curves(e50: Sequence[float], *, control: float = 0.0, silent: float = 0.0) -> Curves:
-    """Two folds of curves that reach half at e50, steep in the logarithm of the budget."""
-    rate = 1 / (1 + np.exp(-6 * np.log(BUDGETS[None] / np.array(e50)[:, None])))
+def curves(
+    e50: Sequence[float], *, control: float = 0.0, silent: float = 0.0, space: SpaceName = "l2", level: float = 0.5
+) -> Curves:
+    """Two folds of curves that reach the level at e50, steep in the logarithm of the budget."""
+    odds = (1 - level) / level
+    rate = 1 / (1 + odds * np.exp(-6 * np.log(BUDGETS[None] / np.array(e50)[:, None])))
     hits = np.rint(rate * N).astype(int)
     k = len(e50)
     at = np.array([np.argmax(r >= 0.5) if (r >= 0.5).any() else len(BUDGETS) - 1 for r in rate])
     shuffled = np.rint(control * 2 * hits[np.arange(k), at]).astype(int)
-    return Curves(0.12, BUDGETS, np.stack([hits, hits]), np.full((2, k), N), shuffled, at, np.full(k, silent))
+    return Curves(
+        space, level, 0.12, BUDGETS, np.stack([hits, hits]), np.full((2, k), N), shuffled, at, np.full(k, silent)
+    )
 
 
 def quiet(k: int) -> NoiseCounts:
@@ -132,7 +138,7 @@ def test_what_one_fold_chooses_is_measured_on_the_other():
     assert verdict.name == "clean"
     alike = curves([0.4] + [2.0] * 9)
     verdict = decide(Evidence((curves([2.0] * 10), alike), quiet(10)), list("abcdefghij"), [["x.png"]] * 10, VALUES)
-    assert (verdict.name, verdict.curves) == ("backdoored", 1)
+    assert (verdict.name, verdict.search) == ("backdoored", 1)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +176,11 @@ def test_a_search_that_does_no_better_than_chance_decides_nothing():
 def test_a_model_that_withstands_more_than_any_classifier_decides_nothing():
     found = curves([90.0] * 10)
     vast = Curves(
-        0.12, BUDGETS * 3, *(getattr(found, n) for n in ("hits", "n_images", "control", "control_at", "silent"))
+        "l2",
+        0.5,
+        0.12,
+        BUDGETS * 3,
+        *(getattr(found, n) for n in ("hits", "n_images", "control", "control_at", "silent")),
     )
     verdict = decide(Evidence((vast,), quiet(10)), list("abcdefghij"), [["x.png"]] * 10, VALUES)
     assert verdict.name == "inconclusive"
@@ -244,3 +254,60 @@ def test_the_order_of_the_classes_does_not_matter(e50, random):
 def test_the_score_is_strictly_increasing_and_one_half_where_suspicion_begins(anomaly, more):
     assert 0 < score(anomaly) < score(anomaly + more) < 1
     assert score(SUSPICIOUS) == 0.5
+
+
+def among(*found, noise=None):
+    """The verdict over several spaces."""
+    k = len(found[0].control)
+    return decide(Evidence(found, noise or quiet(k)), [str(t) for t in range(k)], [["a.png"]] * k, VALUES)
+
+
+def test_the_space_in_which_a_class_stands_out_most_decides_and_is_reported():
+    verdict = among(curves(spread()), curves(spread(2.0, 2.2, 0.5), space="patch"), curves(spread(), space="warp"))
+    assert (verdict.name, verdict.target_classes, verdict.space) == ("backdoored", (2,), "patch")
+    assert verdict.search == 1
+    assert [s.space for s in verdict.spaces] == ["l2", "patch", "warp"]
+    assert verdict.spaces[1].index == 2
+    assert verdict.spaces[1].anomaly == verdict.anomaly > verdict.spaces[0].anomaly
+    assert verdict.reasons[0].startswith("Class 2: a patch of 0.5")
+
+
+def test_the_p_value_pays_for_every_space_that_was_looked_at():
+    alone, together = among(curves(spread(1.2))), among(curves(spread(1.2)), curves(spread(), space="patch"))
+    assert together.space == "l2"
+    assert together.p_value == pytest.approx(1 - (1 - alone.p_value) ** 2)
+
+
+def test_a_clean_model_names_the_other_kinds_of_trigger_that_were_looked_for():
+    verdict = among(curves(spread()), curves([30.0] * 10, space="patch"))
+    assert verdict.name == "clean"
+    assert "Nothing stood out more among the other kinds of trigger: contiguous patch" in verdict.reasons[0]
+
+
+def test_where_ordinary_classes_hardly_move_a_third_of_the_images_is_enough():
+    verdict = among(curves(spread()), curves(spread(0.5), space="warp", level=1 / 3))
+    assert verdict.target_classes == (0,)
+    assert verdict.spaces[1].e50 == pytest.approx(0.5, rel=0.05)
+    assert "moves a third of the held-out images" in verdict.reasons[0]
+
+
+def test_noise_that_fires_a_trigger_is_reported_with_the_first_space():
+    verdict = among(curves(spread()), curves(spread(1.5), space="patch"), noise=fired(5, 10))
+    assert (verdict.target_classes, verdict.space) == ((5,), "l2")
+
+
+def test_a_uniform_patch_is_no_less_a_trigger_for_its_control():
+    assert among(curves(spread()), curves(spread(0.5), space="patch", control=0.9)).target_classes == (0,)
+
+
+def test_a_model_that_falls_to_anything_in_l2_may_still_show_a_patch():
+    fragile = curves([0.3] * 10)
+    assert among(fragile).name == "inconclusive"
+    assert among(fragile, curves([30.0] * 10, space="patch")).name == "inconclusive"
+    found = among(fragile, curves([0.5, *[3.0] * 9], space="patch"))
+    assert (found.name, found.target_classes) == ("backdoored", (0,))
+
+
+def test_too_few_classes_give_no_null_in_any_space():
+    assert among(curves([2.0] * 5), curves([0.5, *[3.0] * 4], space="patch")).name == "inconclusive"
+    assert among(curves([9.0] * 5), curves([30.0] * 5, space="patch")).name == "clean"

@@ -1,0 +1,14 @@
+"""Trigger spaces: what a trigger may be. A new one is a file here, a name in `vocabulary.py` and a line below."""
+
+from __future__ import annotations
+
+from smoothscan.spaces.additive import Additive
+from smoothscan.spaces.frequency import Frequency
+from smoothscan.spaces.interface import Space
+from smoothscan.spaces.patch import Patch
+from smoothscan.spaces.tone import Tone
+from smoothscan.spaces.warp import Warp
+from smoothscan.vocabulary import SpaceName
+
+SPACES: dict[SpaceName, Space] = {space.name: space for space in (Additive(), Patch(), Frequency(), Warp(), Tone())}
+"""All spaces by name."""

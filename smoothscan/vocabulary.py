@@ -1,0 +1,45 @@
+"""What the trigger spaces and their budgets are called, for verdict, terminal and report alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SpaceName = Literal["l2", "patch", "frequency", "warp", "tone"]
+
+
+@dataclass(frozen=True)
+class SpaceWords:
+    """The words for one trigger space."""
+
+    title: str
+    """Name of the space."""
+    thing: str
+    """What a trigger of this space is."""
+    budget: str
+    """What its budget measures, with room for a number."""
+    axis: str
+    """Name of the budget on an axis."""
+    control: str = "a shuffled copy of it"
+    """What its matched control is."""
+
+    def of(self, budget: float) -> str:
+        """Return a budget in words."""
+        return self.budget.format(f"{budget:.2f}" if budget < 5 else f"{budget:.3g}")
+
+
+SPACES: dict[SpaceName, SpaceWords] = {
+    "l2": SpaceWords("additive, small in L2", "perturbation", "L2 norm {}", "L2 budget"),
+    "patch": SpaceWords(
+        "contiguous patch", "patch", "{} replaced pixels", "replaced pixels", "one of random values there"
+    ),
+    "frequency": SpaceWords("one frequency", "sinusoid", "L2 norm {}", "L2 norm of the sinusoid"),
+    "warp": SpaceWords("smooth warp", "warp", "a mean displacement of {} pixels", "mean displacement in pixels"),
+    "tone": SpaceWords("colour and tone", "change of tone", "strength {}", "strength"),
+}
+"""By name, in the order in which they are searched."""
+
+
+def share(level: float) -> str:
+    """Return the level at which classes count as transferring in words."""
+    return {1 / 3: "a third", 0.5: "half", 0.9: "nine tenths"}.get(level, f"{level:.0%}")
