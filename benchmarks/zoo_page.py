@@ -116,6 +116,8 @@ def _spaces(models: list[Model]) -> str:
     attacks = [*sorted({m.entry["attack"] for m in scanned if m.targets}), "none"]
     for attack in attacks:
         of = [m for m in scanned if m.entry["attack"] == attack]
+        if not of:
+            continue
         cells = []
         for i, _ in enumerate(names):
             rates = [(np.array(scan["spaces"][i]["rates"]), m.targets) for m in of for scan in m.scans]
