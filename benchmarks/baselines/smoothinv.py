@@ -28,6 +28,7 @@ from smoothscan.detection.schedule import search
 from smoothscan.detection.subjects import Subjects
 from smoothscan.events import Silent
 from smoothscan.smoothing.noise import KeyedNoise
+from smoothscan.spaces import SPACES
 
 THRESHOLD = 0.5
 """Transfer rate from which a model is held to be backdoored."""
@@ -76,7 +77,8 @@ def _scan(profile: Profile, classifier: Classifier, images: Tensor, clean: Tenso
     noise = KeyedNoise(seed, classifier.input_shape)
     subjects = Subjects(images, clean, synthesis_images(classifier, images, clean, noise, 1))
     labels = [str(t) for t in range(classifier.n_classes)]
-    searches = [search(classifier, subjects, profile, s, noise, labels, Silent()) for s in profile.sigmas or ()]
+    space = SPACES["l2"]
+    searches = [search(classifier, subjects, profile, space, s, noise, labels, Silent()) for s in profile.sigmas or ()]
     rates = np.max([found.curves.rates.max(1) for found in searches], axis=0)
     score = float(rates.max())
     verdict = score >= THRESHOLD

@@ -112,7 +112,8 @@ def ordinary(log_e50: Floats) -> tuple[NDArray[np.bool_], Floats]:
     rank = np.argsort(order, axis=-1)
     ascending = np.take_along_axis(log_e50, order, -1)
     gaps = np.diff(ascending, axis=-1)[..., : most_targets(k)]
-    first = gaps.argmax(-1)[..., None] + 1  # rank of the easiest ordinary class
+    # of equal gaps the first, whatever rounding makes of them
+    first = gaps.round(9).argmax(-1)[..., None] + 1  # rank of the easiest ordinary class
     apart = rank < first
     if k == 2:
         return apart, log_e50[..., ::-1].copy()  # of two classes each is compared with the other

@@ -132,3 +132,11 @@ def test_the_interval_is_clopper_and_pearsons(hits, n):
     hits = min(hits, n)
     expected = stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
     assert binomial_interval(hits, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_of_equal_gaps_the_first_counts_whatever_rounding_makes_of_them():
+    log_e50 = np.array([0.0, 1.0, 0.5, 0.75, 0.875, -0.685546875, -0.349609375, -0.013671875])
+    apart, reference = ordinary(log_e50)
+    moved_apart, moved = ordinary(np.log(np.exp(log_e50) * np.exp(-1.0)))
+    assert apart.tolist() == moved_apart.tolist()
+    np.testing.assert_allclose(moved, reference - 1, atol=1e-9)

@@ -222,7 +222,7 @@ def test_what_is_small_in_l2_needs_no_other_space(scan: Scan, name: str, seed: i
 def test_what_is_small_in_another_space_is_found_there(
     scan: Scan, name: str, space: str, seed: int, choice: int
 ) -> None:
-    result = scan(name, "pt2", seed=seed, choice=choice)
+    result = scan(name, "pt2", *(() if FULL else ("--spaces", space)), seed=seed, choice=choice)
     right(result, name)
     assert result.space == space
 
@@ -231,7 +231,7 @@ def test_what_is_small_in_another_space_is_found_there(
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", ["d07", "d12"])
 def test_other_clean_networks(scan: Scan, name: str, seed: int, choice: int) -> None:
-    right(scan(name, "pt2", seed=seed, choice=choice), name)
+    right(scan(name, "pt2", *L2, seed=seed, choice=choice), name)
 
 
 @pytest.mark.parametrize(("name", "factor"), [("d01", 1e3), ("d02", 1e-3)])
