@@ -20,8 +20,7 @@ PAPER_PASSES = 960_000
 def page(results: dict[str, Any]) -> str:
     """Return `docs/zoo.md`, and write the plot of the p-values beside it."""
     models, additive = models_of(results), models_of(results, "smoothscan-l2")
-    report, tune = [m for m in models if m.split == "report"], [m for m in models if m.split == "tune"]
-    p = clean_p_values(report)
+    p, p_tune = (clean_p_values([m for m in additive if m.split == half]) for half in ("report", "tune"))
     PLOT.write_text(plot(p))
     return f"""# Verdicts on the zoo, against baselines
 
@@ -31,7 +30,7 @@ seed; several scans of one model count as one model. The models d* are given, t*
 `python benchmarks/train_zoo.py`.
 
 Constants were chosen on the models marked *tune*, to which all d* belong ([detection.md](detection.md)); the half
-marked *report* was not looked at before the constants stood.
+marked *report* was not looked at before the constants stood, with exceptions that are named there.
 
 ## Summary
 
@@ -66,7 +65,13 @@ A scan costs {summary(models)["passes"]:,.0f} model passes on average, in the ad
 
 ![p-values of clean models against uniform ones](p-values.svg)
 
-{_uniformity(p, clean_p_values(tune))}
+In the additive space alone:
+
+{_uniformity(p, p_tune)}
+
+With all spaces the p-value of a clean model is mostly near 1: outside L2 its classes hardly move, while the correction
+counts every space. Of {len(clean_p_values(models))} scans the smallest is
+{min(clean_p_values(models), default=1.0):.2f}.
 
 ## Recovered triggers
 
