@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from shared import ROOT, SHARED, machine, manifest, network, sample_images
@@ -139,7 +139,8 @@ def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
     class Clock(Silent):
         """Notes when each search began, and at how many passes."""
 
-        began: ClassVar[list[tuple[float, float]]] = []
+        def __init__(self) -> None:
+            self.began: list[tuple[float, float]] = []
 
         def stage(self, name: str, detail: str = "") -> None:
             if name == "invert":
@@ -154,7 +155,6 @@ def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
         spaces=("l2",) if job.method == "smoothscan-l2" else None,
     )
     clock = Clock()
-    clock.began.clear()
     found = examine(classifier, images, [str(i) for i in range(len(images))], labels, config, clock)
     clock.began.append((time.perf_counter(), classifier.meter.passes))
     verdict, curves = found.verdict, found.search.curves

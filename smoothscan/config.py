@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,11 @@ ReportFormat = Literal["html", "json"]
 
 REFERENCE_VALUES = 3 * 224 * 224
 """Number of input values at which L2 budgets are quoted (the paper's 3x224x224)."""
+
+
+def at_size(epsilon: float, n_values: int) -> float:
+    """Return the L2 budget at this number of input values that changes each as much as `epsilon` does at 3x224x224."""
+    return epsilon * math.sqrt(n_values / REFERENCE_VALUES)
 
 
 class Frozen(BaseModel):

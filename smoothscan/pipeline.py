@@ -151,9 +151,10 @@ def examine(
     subjects = Subjects(pixels, clean, chosen, config.synthesis_images)
 
     profile = config.search()
+    levels = profile.sigmas or (noise_level(counts),)
     searches = []
     for space in (SPACES[name] for name in profile.spaces):
-        for level in profile.sigmas or (noise_level(counts),):
+        for level in levels:
             sigma = space.sigma_share * level
             events.stage("invert", f"{classifier.n_classes} classes, {space.title}, noise level {sigma:.3g}")
             searches.append(search(classifier, subjects, profile, space, sigma, noise, labels, events))

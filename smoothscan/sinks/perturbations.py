@@ -31,8 +31,8 @@ class PerturbationSink:
 
     The safetensors file holds `delta` (float32 [C, H, W] in [-1, 1]), `image` (float32 [C, H, W] in [0, 1]), the clean
     image that delta was synthesised from, and, outside L2, `picture` (float32 [C, H, W] in [0, 1]), the trigger by
-    itself. Its metadata are strings: `class`, `label`, `space`,
-    `description`, `epsilon` (in the unit of the space), `sigma`, `model_digest`, `source_image`.
+    itself. Its metadata are strings: `class`, `label`, `space`, `description`, `epsilon` (in the unit of the space),
+    `sigma`, `model_digest`, `source_image`.
 
     Outside L2, delta is the change that the trigger makes to the image, so it shows the image: with redaction it is
     left out like the image itself.

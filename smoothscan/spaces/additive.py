@@ -7,13 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from smoothscan.config import REFERENCE_VALUES, Profile
+from smoothscan.config import Profile, at_size
 from smoothscan.spaces.interface import Ladder, Shape, Space, unit_ball
-
-
-def at_size(epsilon: float, shape: Shape) -> float:
-    """Return an L2 budget of 3x224x224 at this shape: the same root-mean-square change of a value."""
-    return epsilon * math.sqrt(math.prod(shape) / REFERENCE_VALUES)
 
 
 class Additive(Space):
@@ -25,7 +20,7 @@ class Additive(Space):
     def ladder(self, profile: Profile, shape: Shape) -> Ladder:
         """Return the profile's budgets."""
         first = None if profile.first_epsilon is None else profile.epsilons.index(profile.first_epsilon)
-        return Ladder(tuple(at_size(e, shape) for e in profile.epsilons), first, profile.starts)
+        return Ladder(tuple(at_size(e, math.prod(shape)) for e in profile.epsilons), first, profile.starts)
 
     def nothing(self, shape: Shape, epsilon: float) -> Tensor:
         """Return delta = 0."""

@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from smoothscan.config import Profile
-from smoothscan.spaces.additive import at_size
+from smoothscan.config import Profile, at_size
 from smoothscan.spaces.interface import Ladder, Shape, Space, unit_ball
 
 NORMS = (3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
@@ -32,7 +31,7 @@ class Frequency(Space):
 
     def ladder(self, profile: Profile, shape: Shape) -> Ladder:
         """Return norms; the search begins at the largest."""
-        return Ladder(tuple(at_size(norm, shape) for norm in NORMS), len(NORMS) - 1)
+        return Ladder(tuple(at_size(norm, math.prod(shape)) for norm in NORMS), len(NORMS) - 1)
 
     def nothing(self, shape: Shape, epsilon: float) -> Tensor:
         """Return delta = 0."""

@@ -20,6 +20,8 @@ from smoothscan.vocabulary import SPACES, SpaceName
 
 Shape = tuple[int, int, int]
 """Channels, height and width of the images."""
+REFERENCE_SIDE = 32
+"""Shorter side of an image at which budgets in pixels are quoted."""
 
 
 @dataclass(frozen=True)

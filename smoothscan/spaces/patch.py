@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from smoothscan.config import Profile
 from smoothscan.smoothing.noise import KeyedNoise
-from smoothscan.spaces.interface import Ladder, Shape, Space
+from smoothscan.spaces.interface import REFERENCE_SIDE, Ladder, Shape, Space
 
 SIDES = (2, 3, 4, 5, 6)
 """Sides of the patch on an image of REFERENCE_SIDE pixels."""
-REFERENCE_SIDE = 32
-"""Shorter side of an image at which `SIDES` are quoted."""
 
 
 class Patch(Space):
@@ -59,10 +58,7 @@ class Patch(Space):
     def scattered(self, parameters: Tensor, targets: Tensor, step: int, count: int, noise: KeyedNoise) -> Tensor:
         """Return the patch at `count` random places."""
         return torch.stack(
-            [
-                torch.stack([_moved(one, y, x) for y, x in noise.places(int(t), step, count)])
-                for one, t in zip(parameters, targets, strict=True)
-            ]
+            [_moved(one, noise.places(int(t), step, count)) for one, t in zip(parameters, targets, strict=True)]
         )
 
     def candidates(self, parameters: Tensor, epsilon: float, *, settled: bool) -> Tensor | None:
@@ -98,11 +94,11 @@ def _grid(last: int, stride: int) -> list[int]:
     return sorted({*range(0, last + 1, stride), last})
 
 
-def _moved(parameters: Tensor, y: float, x: float) -> Tensor:
-    """Return the patch of the upper left corner at a relative place, (0, 0) to (1, 1), wholly inside."""
+def _moved(parameters: Tensor, places: Sequence[tuple[float, float]]) -> Tensor:
+    """Return the patch of the upper left corner at relative places, (0, 0) to (1, 1), wholly inside each time."""
     _, _, side = _window(parameters)
-    height, width = parameters.shape[1:]
-    return parameters.roll((round(y * (height - side)), round(x * (width - side))), (1, 2))
+    rows, columns = (size - side for size in parameters.shape[1:])
+    return torch.stack([parameters.roll((round(y * rows), round(x * columns)), (1, 2)) for y, x in places])
 
 
 def _window(parameters: Tensor) -> tuple[int, int, int]:

@@ -7,12 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from smoothscan.config import Profile
-from smoothscan.spaces.interface import Ladder, Shape, Space, unit_ball
+from smoothscan.spaces.interface import REFERENCE_SIDE, Ladder, Shape, Space, unit_ball
 
 DISPLACEMENTS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
 """Mean displacements in pixels on an image of REFERENCE_SIDE pixels."""
-REFERENCE_SIDE = 32
-"""Shorter side of an image at which `DISPLACEMENTS` are quoted."""
 GRID = 4
 """Control points in each direction."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from smoothscan.config import at_size
 from smoothscan.result import CalibrationUse, ClassResult, CurvePoint, NoiseProbe, SpaceResult, VerdictName
 from smoothscan.verdict import obstacles
 from smoothscan.verdict.budget import Floats, binomial_interval, crossing
@@ -222,7 +223,7 @@ def _beyond_doubt(look: Look, n_values: int) -> NDArray[np.bool_]:
     """Tell which classes an absolute budget accuses where the model gives no null; there is one for L2 alone."""
     if look.curves.space != "l2":
         return np.zeros_like(look.stands.apart)
-    return look.stands.apart & (look.bounds <= obstacles.at_size(obstacles.SMALL, n_values))
+    return look.stands.apart & (look.bounds <= at_size(obstacles.SMALL, n_values))
 
 
 def _space_result(look: Look) -> SpaceResult:

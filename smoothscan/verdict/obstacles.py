@@ -6,11 +6,9 @@ compared with itself; docs/detection.md says where they come from.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from smoothscan.config import REFERENCE_VALUES
+from smoothscan.config import at_size
 from smoothscan.verdict.budget import HALF, Floats, crossing, lower_bounds
 from smoothscan.verdict.evidence import Curves, NoiseCounts
 from smoothscan.verdict.null import MIN_CLASSES
@@ -28,11 +26,6 @@ WITHHELD = 0.12
 
 REMEDY = "A calibration on clean models of the same kind would decide (smoothscan calibrate)."
 """What helps where a model gives no null."""
-
-
-def at_size(epsilon: float, n_values: int) -> float:
-    """Return the budget at this input size that changes each value as much as `epsilon` does at 3x224x224."""
-    return epsilon * math.sqrt(n_values / REFERENCE_VALUES)
 
 
 def no_answer(noise: NoiseCounts) -> str | None:
