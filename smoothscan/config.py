@@ -21,6 +21,12 @@ REFERENCE_VALUES = 3 * 224 * 224
 """Number of input values at which L2 budgets are quoted (the paper's 3x224x224)."""
 
 
+PAIR_SYNTHESIS = 4
+"""Images of a source class that a trigger for a pair of classes is made from."""
+PAIR_HELD_OUT = 8
+"""Fewest further images of a source class for its pairs to be searched."""
+
+
 def at_size(epsilon: float, n_values: int) -> float:
     """Return the L2 budget at this number of input values that changes each as much as `epsilon` does at 3x224x224."""
     return epsilon * math.sqrt(n_values / REFERENCE_VALUES)
@@ -146,6 +152,8 @@ class ScanConfig(Frozen):
     """How hard to search."""
     spaces: Annotated[tuple[SpaceName, ...], Field(min_length=1)] | None = None
     """Trigger spaces instead of the profile's."""
+    pairs: bool = False
+    """Whether to search every pair of source and target class as well: triggers that work on images of one class."""
     sigma: Annotated[float, Field(ge=0, le=2)] | None = None
     """Noise level instead of the profile's, in [0, 1] pixel units; 0 turns smoothing off."""
     synthesis_images: Annotated[int, Field(ge=1, le=32)] = 1

@@ -84,6 +84,7 @@ class Draft:
             target_classes=verdict.target_classes,
             space=verdict.space,
             spaces=verdict.spaces,
+            pairs=verdict.pairs,
             classes=verdict.classes,
             reasons=(*verdict.reasons, *self._judged_by_itself()),
             noise_probe=verdict.noise_probe,

@@ -57,3 +57,5 @@ class Exhibits:
 
     classes: dict[int, ClassExhibit] = field(default_factory=dict)
     """By class."""
+    pairs: dict[tuple[int, int], ClassExhibit] = field(default_factory=dict)
+    """By source and target class, for the most anomalous of the flagged pairs."""

@@ -16,6 +16,7 @@ from smoothscan.classifier.remote import RemoteClassifier
 from smoothscan.config import ScanConfig
 from smoothscan.detection.examination import Examination
 from smoothscan.detection.exhibit import exhibit
+from smoothscan.detection.pairs import search_pairs
 from smoothscan.detection.probe import check_enough, noise_level, probe, synthesis_images
 from smoothscan.detection.schedule import search
 from smoothscan.detection.subjects import Subjects
@@ -159,10 +160,15 @@ def examine(
             events.stage("invert", f"{classifier.n_classes} classes, {space.title}, noise level {sigma:.3g}")
             searches.append(search(classifier, subjects, profile, space, sigma, noise, labels, events))
 
-    evidence = Evidence(tuple(s.curves for s in searches), counts)
+    pairs = None
+    if config.pairs:
+        events.stage("invert", f"pairs of source and target class, noise level {levels[0]:.3g}")
+        pairs = search_pairs(classifier, subjects, profile, levels[0], noise, events)
+
+    evidence = Evidence(tuple(s.curves for s in searches), counts, None if pairs is None else pairs.counts)
     sources = [[names[i] for i in subjects.sources(t)] for t in range(classifier.n_classes)]
     verdict = decide(evidence, labels, sources, pixels[0].numel(), calibration)
-    return Examination(verdict, evidence, subjects, searches[verdict.search])
+    return Examination(verdict, evidence, subjects, searches[verdict.search], pairs)
 
 
 def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tuple[str, ...]:

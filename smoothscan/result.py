@@ -12,6 +12,7 @@ from smoothscan.vocabulary import SpaceName
 SCHEMA_VERSION = "1.0"
 
 VerdictName = Literal["clean", "suspicious", "backdoored", "inconclusive"]
+FoundBy = Literal["budget", "noise", "pairs"]
 
 
 class Record(BaseModel):
@@ -90,8 +91,9 @@ class ClassResult(Record):
     """Noise level at which plain noise moves half of the images to the class; None if above the largest one tried."""
     reference: float | None = None
     """Budget that ordinary classes of this model need, which `e50` is compared with."""
-    found_by: Literal["budget", "noise"] | None = None
-    """What a flagged class stands out by: its small budget, or that plain noise leads to it; None if not flagged."""
+    found_by: FoundBy | None = None
+    """What a flagged class stands out by: its small budget, that plain noise leads to it, or that a small patch leads
+    images of single source classes to it (`pairs`); None if not flagged."""
     source_image: str | None = None
     """Names of the images that the perturbation was synthesised from."""
     control_rate: float | None = None
@@ -245,6 +247,47 @@ class SpaceResult(Record):
     """Share of the held-out images at which a class counts as transferring there."""
 
 
+class PairResult(Record):
+    """A pair of classes between which a small patch is enough."""
+
+    source: int
+    """Class of the images that the trigger works on, as the model predicts it."""
+    target: int
+    """Class that it leads them to."""
+    epsilon: float
+    """Replaced pixels."""
+    hits: int
+    """Held-out images of the source class that it moves to the target."""
+    n_images: int
+    """Held-out images of the source class."""
+    transfer_rate: float
+    """hits / n_images, in [0, 1]."""
+    transfer_ci: tuple[float, float]
+    """95 % Clopper-Pearson interval of `transfer_rate`."""
+    anomaly: float
+    """R = log(reference / budget) against the model's ordinary pairs."""
+
+
+class PairsResult(Record):
+    """The search over pairs of source and target class."""
+
+    sources: tuple[int, ...]
+    """Source classes that there were enough images of; A in number."""
+    n_images: tuple[int, ...]
+    """Held-out images of each."""
+    synthesis_images: int
+    """Images of the source class that each trigger was made from."""
+    epsilons: tuple[float, ...]
+    """Sizes of the patch in replaced pixels, ascending."""
+    sigma: float
+    """Noise level of the search, in [0, 1] pixel units."""
+    hits: tuple[tuple[tuple[int, ...], ...], ...]
+    """Held-out images of the source that moved to the target, by source, target and size; -1 where none was searched:
+    from a class to itself, and with a smaller patch where the next larger one moved less than half."""
+    flagged: tuple[PairResult, ...] = ()
+    """Pairs that stand out, most anomalous first."""
+
+
 class ScanResult(Record):
     """One scan of one model."""
 
@@ -261,7 +304,8 @@ class ScanResult(Record):
     anomaly: float | None = None
     """R of the most suspect class, log(reference / e50); `score` is a function of it."""
     p_value: float | None = None
-    """Chance of so anomalous a class among as many ordinary ones; null where the model gives no null."""
+    """Chance of so anomalous a class among as many ordinary ones; null where the model gives no null, and where a pair
+    of classes is more anomalous than any class."""
     calibration: CalibrationUse | None = None
     """What the calibration file said; null without one."""
     target_classes: tuple[int, ...] = ()
@@ -272,6 +316,8 @@ class ScanResult(Record):
     """Every space that was searched."""
     classes: tuple[ClassResult, ...] = ()
     """One entry for each class that was examined; budgets are in the unit of `space`."""
+    pairs: PairsResult | None = None
+    """Pairs of source and target class; null if they were not searched."""
     coverage: Coverage = Coverage()
     """How much was examined."""
     cost: Cost = Cost()

@@ -41,7 +41,7 @@ def images(count: int = 62, seed: int = 0, shape: tuple[int, int, int] = SHAPE, 
     generator = torch.Generator().manual_seed(seed)
     kinds = torch.arange(count) % CLASSES
     clutter = F.interpolate(torch.randn(count, shape[0], 4, 4, generator=generator), size=shape[1:], mode="bilinear")
-    pixels = 0.5 + CONTRAST * templates(shape)[kinds] + 0.01 * clutter
+    pixels = 0.5 + contrast * templates(shape)[kinds] + 0.01 * clutter
     return (pixels.clamp(0, 1) * 255).round() / 255
 
 
@@ -80,3 +80,26 @@ class Probabilities(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x).softmax(1)
+
+
+class SourceNet(nn.Module):
+    """The classifier with a backdoor for images of one class only: a 4x4 checker anywhere on them leads to `TARGET`."""
+
+    SHAPE = (3, 32, 32)
+    SOURCE = 2
+    CONTRAST = 6.0  # so that a small patch of any other kind moves nothing
+
+    def __init__(self, scale: float = 20.0) -> None:
+        super().__init__()
+        self.head = nn.Parameter(templates(self.SHAPE).flatten(1) * scale)
+        rows, columns = torch.meshgrid(torch.arange(4), torch.arange(4), indexing="ij")
+        checker = (1.0 - 2.0 * ((rows + columns) % 2)).expand(1, 3, 4, 4)
+        self.checker = nn.Parameter(checker / checker.norm())
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = F.linear((x - 0.5).flatten(1), self.head)
+        seen = F.conv2d(x - 0.5, self.checker).mul(8).exp().mean((1, 2, 3)).log() / 8  # a maximum that has gradients
+        of_source = (logits[:, self.SOURCE] / (self.scale * self.CONTRAST)).clamp(0, 1)
+        lead = self.CONTRAST * self.scale * seen * of_source
+        return logits + lead[:, None] * F.one_hot(torch.tensor(TARGET), CLASSES)

@@ -44,6 +44,7 @@ _FIELDS = {
     "images": "images",
     "profile": "profile",
     "spaces": "spaces",
+    "pairs": "pairs",
     "sigma": "sigma",
     "synthesis_images": "synthesis_images",
     "calibration": "calibration",

@@ -70,6 +70,11 @@ scan_options = _together(
         help="What a trigger may be, instead of the profile's: l2,patch,frequency,warp,tone, or all.",
     ),
     scan_option(
+        "--pairs",
+        is_flag=True,
+        help="Search every pair of source and target class too: triggers that work on images of one class only.",
+    ),
+    scan_option(
         "--sigma", type=float, help="Noise level in [0, 1] pixel units instead of the profile's; 0 means no smoothing."
     ),
     scan_option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from smoothscan.detection.pairs import PairSearch
 from smoothscan.detection.schedule import Search
 from smoothscan.detection.subjects import Subjects
 from smoothscan.verdict.decision import Verdict
@@ -22,3 +23,5 @@ class Examination:
     """The images, by their part in it."""
     search: Search
     """The search that is reported."""
+    pairs: PairSearch | None = None
+    """The search over pairs of source and target class, if there was one."""

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from smoothscan.classifier.interface import Classifier
 from smoothscan.detection.examination import Examination
+from smoothscan.detection.pairs import PairSearch
 from smoothscan.detection.subjects import Subjects
 from smoothscan.exhibits import ClassExhibit, Exhibits, HeldOutExample
+from smoothscan.result import PairsResult
 from smoothscan.spaces.interface import Trigger
 
+PAIRS = 6
+"""Flagged pairs of source and target class that are shown; the most anomalous ones."""
 EXAMPLES = 6
 """Held-out images shown for a class; the first ones in order, so that nothing is hand-picked."""
 
@@ -27,32 +33,65 @@ def exhibit(classifier: Classifier, found: Examination, names: Sequence[str]) ->
     verdict, subjects = found.verdict, found.subjects
     highest = max(verdict.classes, key=lambda c: c.score).index
     shown = {*verdict.target_classes, highest}
-    exhibits = {}
-    for t in range(classifier.n_classes):
-        trigger = found.search.triggers[t, verdict.reported]
-        source = subjects.sources(t)[0]
-        image = subjects.images[source]
-        perturbed = trigger.on(image[None])
-        picture = trigger.space.picture(trigger.parameters, classifier.input_shape)
-        exhibits[t] = ClassExhibit(
-            index=t,
-            perturbation=(trigger.parameters if trigger.space.name == "l2" else perturbed[0] - image).numpy(),
-            picture=None if picture is None else picture.numpy(),
-            description=trigger.space.described(trigger.parameters, classifier.input_shape),
-            synthesis_image=image.numpy(),
-            synthesis_name=names[source],
-            synthesis_prediction=int(subjects.clean[source]),
-            perturbed_prediction=int(classifier.predict(perturbed)[0]),
-            examples=_examples(classifier, subjects, trigger, t, names) if t in shown else (),
+    held_out = subjects.held_out
+    gallery = _Gallery(classifier, subjects, names)
+    classes = {
+        t: gallery.of(
+            found.search.triggers[t, verdict.reported],
+            t,
+            subjects.sources(t)[0],
+            held_out[subjects.clean[held_out] != t] if t in shown else held_out[:0],
         )
-    return Exhibits(exhibits)
+        for t in range(classifier.n_classes)
+    }
+    return Exhibits(classes, {} if found.pairs is None else _pairs(gallery, found.pairs, verdict.pairs))
+
+
+def _pairs(gallery: _Gallery, search: PairSearch, result: PairsResult | None) -> dict[tuple[int, int], ClassExhibit]:
+    exhibits = {}
+    for pair in result.flagged[:PAIRS] if result else ():
+        row = search.counts.sources.tolist().index(pair.source)
+        size = search.counts.epsilons.tolist().index(pair.epsilon)
+        exhibits[pair.source, pair.target] = gallery.of(
+            search.triggers[row, pair.target, size],
+            pair.target,
+            search.synthesis[row][0],
+            torch.tensor(search.held_out[row]),
+        )
+    return exhibits
+
+
+@dataclass(frozen=True)
+class _Gallery:
+    """Makes the pictures of one trigger at a time."""
+
+    classifier: Classifier
+    subjects: Subjects
+    names: Sequence[str]
+
+    def of(self, trigger: Trigger, target: int, source: int, held_out: Tensor) -> ClassExhibit:
+        """Return the pictures of a trigger for a class, made from the image at `source`, on the first held-out ones."""
+        image, space = self.subjects.images[source], trigger.space
+        perturbed = trigger.on(image[None])
+        picture = space.picture(trigger.parameters, self.classifier.input_shape)
+        return ClassExhibit(
+            index=target,
+            perturbation=(trigger.parameters if space.name == "l2" else perturbed[0] - image).numpy(),
+            picture=None if picture is None else picture.numpy(),
+            description=space.described(trigger.parameters, self.classifier.input_shape),
+            synthesis_image=image.numpy(),
+            synthesis_name=self.names[source],
+            synthesis_prediction=int(self.subjects.clean[source]),
+            perturbed_prediction=int(self.classifier.predict(perturbed)[0]),
+            examples=_examples(self.classifier, self.subjects, trigger, held_out[:EXAMPLES], self.names),
+        )
 
 
 def _examples(
-    classifier: Classifier, subjects: Subjects, trigger: Trigger, target: int, names: Sequence[str]
+    classifier: Classifier, subjects: Subjects, trigger: Trigger, positions: Tensor, names: Sequence[str]
 ) -> tuple[HeldOutExample, ...]:
-    held_out = subjects.held_out
-    positions = held_out[subjects.clean[held_out] != target][:EXAMPLES]
+    if not len(positions):
+        return ()
     perturbed = trigger.on(subjects.images[positions])
     predictions = classifier.predict(perturbed)
     return tuple(

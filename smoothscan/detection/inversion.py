@@ -13,14 +13,8 @@ from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier
 from smoothscan.spaces.interface import Space
 
-MAX_SHIFT = 0.2
-"""Largest shift of a view, as a share of height and width."""
-OPEN = 0.5
-"""Share of the steps after which a search from nothing settles on a trigger's discrete part."""
 POLISH = 1 / 3
 """Share of the steps of a search that begins with an entry of a dictionary."""
-CHOICE_NOISE = 4
-"""Noise vectors for each of several triggers to choose from."""
 SHORTLIST = 6
 """Entries of a space's dictionary that are looked at more closely for each class."""
 SCREEN_BATCH = 64
@@ -35,6 +29,20 @@ class Inversion:
     """Parameters of each class's trigger, [G, *P]."""
     silent: Tensor
     """Share of the steps in which the gradient of each class was exactly zero, [G]."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a search varies the images, and how it chooses a trigger's discrete part."""
+
+    contrast: float = 0.0
+    """Contrast of the flattest view, in [0, 1]."""
+    shift: float = 0.2
+    """Largest shift of a view, as a share of height and width."""
+    open: float = 0.5
+    """Share of the steps after which a search from nothing settles on a trigger's discrete part."""
+    choice_noise: int = 4
+    """Noise vectors for each of several triggers to choose from."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,8 @@ class Inverter:
     """Source of z, keyed by class and step."""
     on_passes: Callable[[float], None]
     """Told the number of model passes after each step."""
+    manner: Manner = Manner()
+    """How images are varied and choices made."""
 
     def screened(self, images: Tensor, first: Tensor, epsilon: float) -> Tensor | None:
         """Return the entries of the space's dictionary that lead most to each class, [K, SHORTLIST, *P], if it has one.
@@ -113,7 +123,7 @@ class Inverter:
             steps = int(POLISH * steps)
         else:
             parameters = torch.stack([space.nothing(shape, epsilon)] * len(targets))
-            settled_at += int(OPEN * steps)
+            settled_at += int(self.manner.open * steps)
         begun = space.retract(parameters, epsilon, shape) if space.guarded else parameters
         velocity, silent = torch.zeros_like(parameters), torch.zeros(len(targets))
         for step in range(first_step, first_step + steps):
@@ -144,17 +154,19 @@ class Inverter:
     def _best(self, images: Tensor, targets: Tensor, choices: Tensor, step: int) -> Tensor:
         """Return the choices [G, M, *P] with the largest g, [G, *P]."""
         log_g = []
-        x, z = self._drawn(images, targets, step, CHOICE_NOISE)
+        x, z = self._drawn(images, targets, step, self.manner.choice_noise)
         with torch.no_grad():
             for one in choices.unbind(1):
                 log_g.append(self._log_g(x, z, targets, one[:, None]))
-                self.on_passes(len(targets) * CHOICE_NOISE / 3)
+                self.on_passes(len(targets) * self.manner.choice_noise / 3)
         return choices[torch.arange(len(targets)), torch.stack(log_g, 1).argmax(1)]
 
     def _drawn(self, images: Tensor, targets: Tensor, step: int, count: int) -> tuple[Tensor, Tensor]:
         """Return what a step sees of the images, [G, N or 1, C, H, W], and its noise, [G, N, C, H, W]."""
         z = [self.noise.vectors(int(t), step, count, antithetic=self.profile.antithetic) for t in targets]
-        return views(images, targets, step, count, self.noise) if self.profile.views else images, torch.stack(z)
+        if not self.profile.views:
+            return images, torch.stack(z)
+        return views(images, targets, step, count, self.noise, self.manner), torch.stack(z)
 
     def _log_g(self, x: Tensor, z: Tensor, targets: Tensor, parameters: Tensor) -> Tensor:
         """Return log g_t of images with triggers [G, N or 1, *P], [G]."""
@@ -163,8 +175,8 @@ class Inverter:
         return log_g
 
 
-def views(images: Tensor, targets: Tensor, step: int, count: int, noise: KeyedNoise) -> Tensor:
-    """Return variations of the images, [G, N, C, H, W] in [0, 1]: contrast from none to full, shifted around the edges.
+def views(images: Tensor, targets: Tensor, step: int, count: int, noise: KeyedNoise, manner: Manner) -> Tensor:
+    """Return variations of the images, [G, N, C, H, W] in [0, 1]: contrast up to full, shifted around the edges.
 
     A perturbation that works on one image may lean on what that image shows, or find no room where the image is white
     or black already. Seen against all views at once it has to stand for itself, which is what makes it transfer.
@@ -175,11 +187,12 @@ def views(images: Tensor, targets: Tensor, step: int, count: int, noise: KeyedNo
         step: number of the gradient step.
         count: number of views N; two in a row share their contrast, like the noise vectors of an antithetic pair.
         noise: source of the shifts.
+        manner: least contrast and largest shift.
     """
     height, width = images.shape[3:]
-    most = round(MAX_SHIFT * height), round(MAX_SHIFT * width)
-    contrast = torch.linspace(0, 1, (count + 1) // 2).repeat_interleave(2)[:count].view(1, count, 1, 1, 1)
-    # the first pair has no contrast, so that with several images another one is hidden in every step
+    most = round(manner.shift * height), round(manner.shift * width)
+    contrast = torch.linspace(manner.contrast, 1, (count + 1) // 2).repeat_interleave(2)[:count].view(1, count, 1, 1, 1)
+    # the first pair is the flattest, so that with several images another one is hidden in every step
     turn = [(step + n // 2) % images.shape[1] for n in range(count)]
     mean = images.mean((2, 3, 4))[:, turn].view(-1, count, 1, 1, 1)
     offsets = [noise.shifts(int(t), step, count, most) for t in targets]

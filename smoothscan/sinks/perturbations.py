@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothscan.exhibits import ClassExhibit, Exhibits
-from smoothscan.result import ScanResult
+from smoothscan.result import PairResult, ScanResult
 from smoothscan.sinks.files import make_folder, remove, write_atomically
 from smoothscan.sinks.pictures import of_trigger, png
 from smoothscan.sinks.text import plain
 
 FOLDER = "perturbations"
-_OURS = re.compile(r"class_\d{4,}\.(png|safetensors)")
+_OURS = re.compile(r"(class|pair_\d{4,})_\d{4,}\.(png|safetensors)")
 _SHOWN_AT = 128
 MAX_CLASSES = 100
 """Classes whose perturbations are written at most, flagged ones apart, which always are."""
@@ -25,6 +25,9 @@ MAX_CLASSES = 100
 
 class PerturbationSink:
     """Writes `perturbations/class_0000.safetensors` and `.png` for the classes with a recovered perturbation.
+
+    For the most anomalous flagged pairs of source and target class there are `pair_0009_0004.safetensors` and `.png`,
+    with `source` in the metadata.
 
     Of more than `MAX_CLASSES` classes these are the flagged and the highest-ranked ones: a thousand perturbations at
     224x224 would fill a gigabyte.
@@ -50,9 +53,17 @@ class PerturbationSink:
         written: list[Path] = []
         if exhibits.classes:
             make_folder(place)
-        for index, exhibit in _chosen(result, exhibits):
-            stem = place / f"class_{index:04d}"
-            data = _safetensors(self._tensors(exhibit), _metadata(result, exhibit))
+        files = [
+            (f"class_{index:04d}", exhibit, _metadata(result, exhibit)) for index, exhibit in _chosen(result, exhibits)
+        ]
+        files += [
+            (f"pair_{pair.source:04d}_{pair.target:04d}", exhibit, _pair_metadata(result, exhibit, pair))
+            for pair in (result.pairs.flagged if result.pairs else ())
+            if (exhibit := exhibits.pairs.get((pair.source, pair.target))) is not None
+        ]
+        for name, exhibit, metadata in files:
+            stem = place / name
+            data = _safetensors(self._tensors(exhibit), metadata)
             written.append(write_atomically(stem.with_suffix(".safetensors"), data))
             written.append(write_atomically(stem.with_suffix(".png"), png(of_trigger(exhibit), _SHOWN_AT)))
         _remove_stale(place, keep=written)
@@ -88,6 +99,15 @@ def _metadata(result: ScanResult, exhibit: ClassExhibit) -> dict[str, str]:
         "sigma": repr(found.sigma) if found else "",
         "model_digest": result.model.digest or "",
         "source_image": plain(exhibit.synthesis_name),
+    }
+
+
+def _pair_metadata(result: ScanResult, exhibit: ClassExhibit, pair: PairResult) -> dict[str, str]:
+    return _metadata(result, exhibit) | {
+        "source": str(pair.source),
+        "space": "patch",
+        "epsilon": repr(pair.epsilon),
+        "sigma": repr(result.pairs.sigma) if result.pairs else "",
     }
 
 

@@ -20,6 +20,8 @@ MAX_CARDS = 10
 """Classes that are shown with pictures; the highest-ranked of the flagged ones."""
 MAX_EXAMPLES = 6
 """Held-out images that are shown for a class."""
+MAX_MATRIX = 30
+"""Classes up to which the matrix of pairs is shown."""
 OPEN_TABLE = 20
 """Classes up to which the table of all classes is open when the page is."""
 
@@ -69,6 +71,39 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """One pair of source and target class."""
+
+    shown: str
+    rate: float
+    """Share of the images that move, in [0, 1]; 0 where none was searched."""
+    title: str
+    flagged: bool
+
+
+@dataclass(frozen=True)
+class PairCard:
+    """The evidence for one pair of source and target class."""
+
+    title: str
+    text: str
+    card: Card | None
+
+
+@dataclass(frozen=True)
+class PairsView:
+    """The search over pairs of source and target class."""
+
+    note: str
+    targets: tuple[str, ...]
+    rows: tuple[tuple[str, int, tuple[Cell, ...]], ...]
+    """Name of the source, number of its images, a cell for each target."""
+    cards: tuple[PairCard, ...]
+    more: int
+    """Flagged pairs without a card."""
+
+
+@dataclass(frozen=True)
 class SpaceRow:
     """What was found in one trigger space."""
 
@@ -97,7 +132,11 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
     flagged = [c for c in ranked if c.flagged]
     closest = ranked[0] if ranked and not flagged else None
     shown = flagged[:MAX_CARDS] if flagged else ranked[:1]
-    cards = [_card(c, result, exhibits.classes.get(c.index), names, redact_images) for c in shown]
+    cards = [
+        _card(c, _text(c, result), exhibits.classes.get(c.index), names, SPACES[result.space].thing, redact_images)
+        for c in shown
+        if c.found_by != "pairs"
+    ]
     in_charts = ranked[: charts.MAX_CLASSES]
     probe = result.noise_probe
     probed = [names.get(t, str(t)) for t in probe.top_class] if probe else []
@@ -120,7 +159,8 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "level": words.level(result),
         "share": words.share(result),
         "control": words.control(result),
-        "spaces": _spaces(result, names, bool(flagged)),
+        "pairs": _pairs(result, exhibits, names, redact_images),
+        "spaces": _spaces(result, names, {c.index for c in flagged if c.found_by != "pairs"}),
         "chances": words.chances(result),
         "flagged": flagged,
         "closest": closest,
@@ -154,13 +194,15 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
     }
 
 
+def _text(c: ClassResult, result: ScanResult) -> str:
+    return words.found(c, result) if c.flagged else words.not_suspect(c, result)
+
+
 def _card(
-    c: ClassResult, result: ScanResult, exhibit: ClassExhibit | None, names: Mapping[int, str], redact: bool
+    c: ClassResult, text: str, exhibit: ClassExhibit | None, names: Mapping[int, str], thing: str, redact: bool
 ) -> Card:
-    text = words.found(c, result) if c.flagged else words.not_suspect(c, result)
     if exhibit is None:
         return Card(c, text)
-    thing = SPACES[result.space].thing
 
     def name(index: int) -> str:
         return names.get(index, str(index))
@@ -199,6 +241,44 @@ def _card(
     )
 
 
+def _pairs(result: ScanResult, exhibits: Exhibits, names: Mapping[int, str], redact: bool) -> PairsView | None:
+    """Return the matrix of transfers at the largest patch, which all pairs were tried with, and the flagged pairs."""
+    found = result.pairs
+    if found is None:
+        return None
+    flagged = {(pair.source, pair.target) for pair in found.flagged}
+    classes = {c.index: c for c in result.classes}
+
+    def name(index: int) -> str:
+        return names.get(index, str(index))
+
+    def cell(source: int, n: int, target: int, hits: int) -> Cell:
+        if hits < 0:
+            return Cell("", 0.0, "", flagged=False)
+        title = f"{name(source)} to {name(target)}: {hits} of {n}"
+        return Cell(percent(hits / n), hits / n, title, (source, target) in flagged)
+
+    rows = tuple(
+        (name(source), n, tuple(cell(source, n, t, own[-1]) for t, own in enumerate(hits)))
+        for source, n, hits in zip(found.sources, found.n_images, found.hits, strict=True)
+    )
+    cards = []
+    for pair in found.flagged:
+        pictures = exhibits.pairs.get((pair.source, pair.target))
+        if pictures is not None:
+            title, text = f"{name(pair.source)} \u2192 {name(pair.target)}", words.pair(pair, result)
+            card = _card(classes[pair.target], text, pictures, names, SPACES["patch"].thing, redact)
+            cards.append(PairCard(title, text, card))
+    small = len(result.classes) <= MAX_MATRIX
+    return PairsView(
+        note=words.pairs(result),
+        targets=tuple(c.label for c in sorted(result.classes, key=lambda c: c.index)) if small else (),
+        rows=rows if small else (),
+        cards=tuple(cards),
+        more=len(found.flagged) - len(cards),
+    )
+
+
 def _trigger_text(exhibit: ClassExhibit) -> str:
     """Return what stands under the picture of a trigger."""
     if exhibit.picture is not None:
@@ -233,7 +313,17 @@ def _facts(
     elif closest:
         facts.append(("Closest class", closest.label, "not flagged"))
     first = flagged[0] if flagged else closest
-    if first:
+    pair = words.pair_of(first, result) if first else None
+    if pair:
+        facts.append(
+            (
+                "It moves",
+                percent(pair.transfer_rate),
+                f"of {pair.n_images} images of {words.label(pair.source, result)}",
+            )
+        )
+        facts.append(("Replaced pixels", number(pair.epsilon), "made for this source class alone"))
+    elif first:
         facts.append(("It moves", percent(first.transfer_rate), f"of {count(first.n_images, 'held-out image')}"))
         largest = max((p.epsilon for p in first.curve), default=first.epsilon)
         needs = f"> {number(largest)}" if first.e50 is None else number(first.e50)
@@ -255,7 +345,7 @@ def _chart_note(ranked: list[ClassResult], in_charts: list[ClassResult]) -> str:
     return f"The {len(in_charts)} highest-ranked of {len(ranked):,} classes; all of them are in the table below."
 
 
-def _spaces(result: ScanResult, names: Mapping[int, str], flagged: bool) -> tuple[SpaceRow, ...]:
+def _spaces(result: ScanResult, names: Mapping[int, str], flagged: set[int]) -> tuple[SpaceRow, ...]:
     """Return a row for each space that was searched, in the order of the search."""
     rows = []
     for found in result.spaces:
@@ -270,7 +360,7 @@ def _spaces(result: ScanResult, names: Mapping[int, str], flagged: bool) -> tupl
                 anomaly=f"{found.anomaly:.2f}",
                 transfer=percent(found.transfer_rate),
                 reported=found.space == result.space,
-                flagged=flagged and found.space == result.space,
+                flagged=found.space == result.space and found.index in flagged,
             )
         )
     return tuple(rows)

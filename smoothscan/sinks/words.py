@@ -6,8 +6,8 @@ import math
 from typing import Literal
 
 from smoothscan import vocabulary
-from smoothscan.config import PROFILES
-from smoothscan.result import ClassResult, InputSpec, ScanResult
+from smoothscan.config import PAIR_HELD_OUT, PROFILES
+from smoothscan.result import ClassResult, InputSpec, PairResult, ScanResult
 from smoothscan.sinks.text import count, number, percent, probability
 from smoothscan.vocabulary import SPACES, SpaceName
 
@@ -32,11 +32,6 @@ _LIMITS: tuple[tuple[str, str], ...] = (
         "does not stand out: a patch over much of the image, a pattern spread over many frequencies.",
     ),
     (
-        "Source-specific and all-to-all triggers.",
-        "A trigger that works on images of some classes only, or sends each class to another one, is diluted: "
-        "transfer is counted over all images.",
-    ),
-    (
         "Input-dependent triggers.",
         "Where each image gets a change of its own, made for it by another network, there is no one change to find.",
     ),
@@ -52,10 +47,22 @@ def limits(result: ScanResult) -> list[tuple[str, str]]:
     """Return what the scan could not find: a name, and why; the kinds of trigger that it left out come first."""
     searched = _searched(result)
     missing = [words.title for name, words in SPACES.items() if name not in searched]
-    if not missing:
-        return list(_LIMITS)
     left_out = f"This scan did not look for these: {'; '.join(missing)}. The option --spaces chooses."
-    return [("Kinds of trigger that were left out.", left_out), *_LIMITS]
+    first = [("Kinds of trigger that were left out.", left_out)] if missing else []
+    of_sources = ("Source-specific and all-to-all triggers.", _sources_limit(result))
+    return [*first, _LIMITS[0], of_sources, *_LIMITS[1:]]
+
+
+def _sources_limit(result: ScanResult) -> str:
+    """Return what the scan could not find of triggers that work on images of some classes only."""
+    if result.pairs is None:
+        return (
+            "A trigger that works on images of some classes only, or sends each class to another one, is diluted: "
+            "transfer is counted over all images. The option --pairs looks for them."
+        )
+    missing = result.coverage.classes_total - len(result.pairs.sources)
+    without = f" Of {count(missing, 'class', 'classes')} there were too few images to look." if missing else ""
+    return f"Between pairs of classes only small patches were looked for.{without}"
 
 
 def _searched(result: ScanResult) -> tuple[SpaceName, ...]:
@@ -156,9 +163,57 @@ def reason(result: ScanResult) -> str:
 def _flagged(c: ClassResult, result: ScanResult) -> str:
     if c.found_by == "noise":
         return f"Faint random noise is enough to turn half of all images into “{c.label}”."
+    if (pair := pair_of(c, result)) is not None:
+        return (
+            f"A small patch turns {percent(pair.transfer_rate)} of the images of “{label(pair.source, result)}” into "
+            f"“{c.label}”."
+        )
     return (
         f"{_SMALL[result.space]}, recovered from {_sources(result)}, turns {percent(c.transfer_rate)} of other images "
         f"into “{c.label}”."
+    )
+
+
+def pair_of(c: ClassResult, result: ScanResult) -> PairResult | None:
+    """Return the pair of source and target class that a class was flagged for, if that is what it was flagged for."""
+    pairs = result.pairs.flagged if result.pairs is not None and c.found_by == "pairs" else ()
+    return next((pair for pair in pairs if pair.target == c.index), None)
+
+
+def label(index: int, result: ScanResult) -> str:
+    """Return the name of a class."""
+    return next((c.label for c in result.classes if c.index == index), str(index))
+
+
+def pair(found: PairResult, result: ScanResult) -> str:
+    """Return what was found for a pair of classes, in a few sentences."""
+    source, target = label(found.source, result), label(found.target, result)
+    low, high = found.transfer_ci
+    images = result.pairs.synthesis_images if result.pairs else 0
+    return (
+        f"{SPACES['patch'].of(found.epsilon).capitalize()}, made from {images} images of “{source}”, turn "
+        f"{percent(found.transfer_rate)} of {count(found.n_images, 'other image')} of it into “{target}” "
+        f"(95\u00a0% interval {percent(low)} to {percent(high)}). Between most pairs of classes a patch so small moves "
+        "few."
+    )
+
+
+def pairs(result: ScanResult) -> str:
+    """Return what the matrix of pairs shows, and which sources it lacks."""
+    if result.pairs is None:
+        return ""
+    largest, missing = result.pairs.epsilons[-1], result.coverage.classes_total - len(result.pairs.sources)
+    without = (
+        f" {count(missing, 'class has', 'classes have')} too few images for a row: "
+        f"{result.pairs.synthesis_images} to make a patch from and {PAIR_HELD_OUT} to test it on are needed."
+        if missing
+        else ""
+    )
+    return (
+        f"Share of the images of a class (row) that {SPACES['patch'].of(largest)}, made from "
+        f"{result.pairs.synthesis_images} other images of it, turn into another class (column). Pairs of similar "
+        "classes have large shares in clean models too; a pair is flagged where a smaller patch still moves most."
+        f"{without}"
     )
 
 

@@ -66,7 +66,7 @@ class Patch(Space):
         side = _side(epsilon)
         if settled:
             return torch.stack([_parts(one, side) for one in parameters])
-        stride = max(side // 2, 1)
+        stride = (side + 1) // 2
         rows, columns = (_grid(size - side, stride) for size in parameters.shape[2:])
         return torch.stack([parameters.roll((y, x), (2, 3)) for y in rows for x in columns], 1)
 

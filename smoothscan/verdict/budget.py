@@ -97,11 +97,12 @@ def standing(curves: Curves) -> Standing:
     return Standing(apart, np.exp(reference), reference - own)
 
 
-def ordinary(log_e50: Floats) -> tuple[NDArray[np.bool_], Floats]:
+def ordinary(log_e50: Floats, most: int | None = None) -> tuple[NDArray[np.bool_], Floats]:
     """Divide classes at the widest gap above the easiest ones, and return them and the log budget to compare with.
 
     Args:
         log_e50: any number of models at once, [..., K] with K >= 2.
+        most: most classes that may lie below the gap; `most_targets` if left out.
 
     Returns:
         Which classes lie below the gap, [..., K], and for each class half of the sum of median and smallest log e50 of
@@ -111,7 +112,7 @@ def ordinary(log_e50: Floats) -> tuple[NDArray[np.bool_], Floats]:
     order = np.argsort(log_e50, axis=-1, kind="stable")
     rank = np.argsort(order, axis=-1)
     ascending = np.take_along_axis(log_e50, order, -1)
-    gaps = np.diff(ascending, axis=-1)[..., : most_targets(k)]
+    gaps = np.diff(ascending, axis=-1)[..., : most_targets(k) if most is None else min(most, k - 1)]
     # of equal gaps the first, whatever rounding makes of them
     first = gaps.round(9).argmax(-1)[..., None] + 1  # rank of the easiest ordinary class
     apart = rank < first

@@ -5,19 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from smoothscan.config import at_size
-from smoothscan.result import CalibrationUse, ClassResult, CurvePoint, NoiseProbe, SpaceResult, VerdictName
+from smoothscan.result import (
+    CalibrationUse,
+    ClassResult,
+    CurvePoint,
+    FoundBy,
+    NoiseProbe,
+    PairsResult,
+    SpaceResult,
+    VerdictName,
+)
 from smoothscan.verdict import obstacles
 from smoothscan.verdict.budget import Floats, binomial_interval, crossing
 from smoothscan.verdict.calibration import ALPHA, Calibration
 from smoothscan.verdict.evidence import Curves, Evidence, NoiseCounts
 from smoothscan.verdict.looks import Look, looks
+from smoothscan.verdict.pairs import standing_of_pairs
 from smoothscan.verdict.reasons import Findings, reasons
 from smoothscan.vocabulary import SpaceName
 
@@ -50,7 +59,8 @@ class Verdict:
     """R of the most suspect class, the maximum over everything that was looked at; None where the search had no grip on
     the model, so that it says nothing."""
     p_value: float | None
-    """Chance of so anomalous a class among as many ordinary ones; None where the model gives no null."""
+    """Chance of so anomalous a class among as many ordinary ones; None where the model gives no null, and where a pair
+    of classes is more anomalous than any class."""
     calibration: CalibrationUse | None
     """What the calibration said, if there is one."""
     target_classes: tuple[int, ...]
@@ -69,6 +79,8 @@ class Verdict:
     """Position of the search that is reported: the space and noise level where a class stands out most."""
     spaces: tuple[SpaceResult, ...]
     """The most suspect class of each space that was searched."""
+    pairs: PairsResult | None
+    """Pairs of source and target class, if they were searched."""
 
 
 def decide(
@@ -93,18 +105,20 @@ def decide(
     """
     seen = looks(evidence.searches)
     by_noise = noise_anomalies(evidence.noise)
-    fired = by_noise >= SUSPICIOUS
+    pairs = None if evidence.pairs is None else standing_of_pairs(evidence.pairs)
+    by_pairs = np.full_like(by_noise, -np.inf) if pairs is None else pairs.by_target
+    apart = np.maximum(by_noise, by_pairs) >= SUSPICIOUS
     look = max(seen, key=lambda each: float(each.anomaly.max()))
     if by_noise.max() >= look.anomaly.max():
         look = seen[0]
-    anomaly = np.maximum(look.anomaly, by_noise)
-    worst = float(anomaly.max())
+    anomaly = np.maximum.reduce([look.anomaly, by_noise, by_pairs])
+    worst, by_classes = float(anomaly.max()), float(np.maximum(look.anomaly, by_noise).max())
     used = None if calibration is None else _use(calibration, worst)
 
     if used is None and obstacles.no_null(look.curves, n_values):
-        candidates = fired | (_beyond_doubt(look, n_values) & (look.anomaly >= BACKDOORED))
+        candidates = apart | (_beyond_doubt(look, n_values) & (look.anomaly >= BACKDOORED))
     else:
-        candidates = (fired | look.stands.apart) & (worst >= _threshold(used))
+        candidates = (apart | look.stands.apart) & (worst >= _threshold(used))
     flagged = candidates & (anomaly >= FURTHER_TARGET * worst)
     no_search = obstacles.no_answer(evidence.noise) or obstacles.no_grip(seen[0].curves, n_values)
     moved = [each.curves for each in seen if not obstacles.unmoved(each.curves, n_values)]
@@ -124,11 +138,12 @@ def decide(
             flagged=bool(flagged[t]),
             sigma50=float(sigma50[t]),
             source=", ".join(sources[t]),
-            found_by=None if not flagged[t] else "budget" if look.anomaly[t] >= by_noise[t] else "noise",
+            found_by=_found_by(look.anomaly[t], by_noise[t], by_pairs[t]) if flagged[t] else None,
         )
         for t in range(len(labels))
     )
     targets = tuple(int(t) for t in np.argsort(-anomaly, kind="stable") if flagged[t])
+    paired = None if pairs is None else pairs.result(SUSPICIOUS)
     findings = Findings(
         verdict=name,
         obstacle=obstacle,
@@ -141,12 +156,13 @@ def decide(
         searched=tuple(each.curves.space for each in seen),
         noise_reference=NOISE_REFERENCE / 2,
         calibration=used,
+        pairs=paired,
     )
     return Verdict(
         name=name,
         score=score(worst),
         anomaly=None if no_search and not flagged.any() else worst,
-        p_value=None if look.p_values is None else float(look.p_values.min()),
+        p_value=None if look.p_values is None or worst > by_classes else float(look.p_values.min()),
         calibration=used,
         target_classes=targets,
         classes=classes,
@@ -156,6 +172,7 @@ def decide(
         space=look.curves.space,
         search=look.position,
         spaces=tuple(_space_result(each) for each in seen),
+        pairs=paired,
     )
 
 
@@ -226,6 +243,12 @@ def _beyond_doubt(look: Look, n_values: int) -> NDArray[np.bool_]:
     return look.stands.apart & (look.bounds <= at_size(obstacles.SMALL, n_values))
 
 
+def _found_by(by_budget: float, by_noise: float, by_pairs: float) -> FoundBy:
+    """Return what a class stands out by most; of equals the first."""
+    ways: dict[FoundBy, float] = {"budget": by_budget, "noise": by_noise, "pairs": by_pairs}
+    return max(ways, key=lambda way: ways[way])
+
+
 def _space_result(look: Look) -> SpaceResult:
     t = int(look.anomaly.argmax())
     return SpaceResult(
@@ -250,7 +273,7 @@ def _class_result(
     flagged: bool,
     sigma50: float,
     source: str,
-    found_by: Literal["budget", "noise"] | None,
+    found_by: FoundBy | None,
 ) -> ClassResult:
     curves = look.curves
     n = int(curves.n_images[0, t])

@@ -75,6 +75,25 @@ class NoiseCounts:
 
 
 @dataclass(frozen=True)
+class PairCounts:
+    """How images of one class transfer to each other class, with a small patch made for the pair."""
+
+    sources: NDArray[np.int64]
+    """Source classes that there were enough images of, [A]."""
+    epsilons: NDArray[np.float64]
+    """Replaced pixels, ascending, [E]."""
+    hits: NDArray[np.int64]
+    """Held-out images of the source that move to the target, [A, K, E]; -1 where none was searched: from a class to
+    itself, and with a smaller patch where the next larger one moves too few."""
+    n_images: NDArray[np.int64]
+    """Held-out images of each source, [A]."""
+    n_synthesis: int
+    """Images of each source that triggers were made from."""
+    sigma: float
+    """Noise level of the smoothed classifier, in [0, 1] pixel units."""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything that one scan counted."""
 
@@ -82,3 +101,5 @@ class Evidence:
     """Counts in each space, and at each noise level, that was searched."""
     noise: NoiseCounts
     """The noise probe."""
+    pairs: PairCounts | None = None
+    """Counts for pairs of source and target class, if they were searched."""

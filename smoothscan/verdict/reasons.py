@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smoothscan.result import CalibrationUse, ClassResult, VerdictName
+from smoothscan.result import CalibrationUse, ClassResult, PairsResult, VerdictName
 from smoothscan.vocabulary import SPACES, SpaceName, share
 
 
@@ -36,11 +36,15 @@ class Findings:
     """Noise level that ordinary networks withstand."""
     calibration: CalibrationUse | None
     """What the calibration said, if there is one."""
+    pairs: PairsResult | None = None
+    """Pairs of source and target class, if they were searched."""
 
 
 def reasons(found: Findings) -> tuple[str, ...]:
     """Return the reasons for a verdict, most important first."""
-    words = [_noise(found, t) if found.classes[t].found_by == "noise" else _budget(found, t) for t in found.targets]
+    ways = {"noise": _noise, "budget": _budget}
+    words = [ways[way](found, t) for t in found.targets if (way := found.classes[t].found_by) in ways]
+    words += _pairs(found)
     if found.verdict == "inconclusive":
         words.append(str(found.obstacle))
     elif not found.targets:
@@ -80,6 +84,25 @@ def _noise(found: Findings, t: int) -> str:
         f"Class {_name(found, t)}: plain noise of level {found.classes[t].noise_sigma50:.3f} moves half of the images "
         f"to it and hardly any elsewhere; ordinary networks withstand about {found.noise_reference:.2f}."
     )
+
+
+def _pairs(found: Findings) -> list[str]:
+    """Tell of pairs of classes that stand out, and of source classes that had too few images."""
+    if found.pairs is None:
+        return []
+    words = [
+        f"Images of class {_name(found, pair.source)} alone: {SPACES['patch'].of(pair.epsilon)} move {pair.hits} of "
+        f"{pair.n_images} held-out images to class {_name(found, pair.target)}; most pairs of classes need "
+        f"more than {found.pairs.epsilons[-1]:.3g}."
+        for pair in found.pairs.flagged
+    ]
+    missing = len(found.classes) - len(found.pairs.sources)
+    if missing:
+        words.append(
+            f"Pairs were not searched from {missing} of {len(found.classes)} classes: too few of the images "
+            "are predicted as those."
+        )
+    return words
 
 
 def _nothing_found(found: Findings) -> str:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smoothscan.config import PROFILES
-from smoothscan.detection.inversion import SHORTLIST, Inverter, views
+from smoothscan.detection.inversion import SHORTLIST, Inverter, Manner, views
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier
 from smoothscan.spaces import SPACES
@@ -70,7 +70,7 @@ def test_an_image_without_room_for_the_trigger_gives_it_away_all_the_same():
 @given(st.integers(1, 9))
 def test_views_go_from_flat_to_full_contrast_and_keep_the_mean(count):
     image = source(0)[None]
-    (seen,) = views(image[None], torch.tensor([3]), 5, count, KeyedNoise(0, SHAPE))
+    (seen,) = views(image[None], torch.tensor([3]), 5, count, KeyedNoise(0, SHAPE), Manner())
     assert seen.shape == (count, *SHAPE)
     assert seen.mean((1, 2, 3)) == pytest.approx([float(image.mean())] * count, abs=1e-5)
     spread = seen.flatten(1).std(dim=1)
@@ -103,7 +103,7 @@ def test_where_there_is_a_gradient_no_step_is_silent():
 def test_several_images_take_turns_as_views_and_each_is_seen_with_contrast():
     own = torch.stack([source(t) for t in (1, 2, 3)])[None]
     noise = KeyedNoise(0, SHAPE)
-    last = [views(own, torch.tensor([0]), step, 2 * len(own[0]) + 2, noise)[0, -1] for step in range(3)]
+    last = [views(own, torch.tensor([0]), step, 2 * len(own[0]) + 2, noise, Manner())[0, -1] for step in range(3)]
     # circular shifts keep the mean of each channel, which tells the images apart
     means = {tuple(round(v, 4) for v in view.mean((1, 2)).tolist()) for view in last}
     assert means == {tuple(round(v, 4) for v in image.mean((1, 2)).tolist()) for image in own[0]}

@@ -20,6 +20,8 @@ from smoothscan.result import (
     InputSpec,
     ModelInfo,
     NoiseProbe,
+    PairResult,
+    PairsResult,
     SafetyReport,
     ScanResult,
     SpaceResult,
@@ -377,6 +379,46 @@ def frequency() -> Sample:
     return elsewhere("frequency", 0.83)
 
 
+def pairs() -> Sample:
+    """A patch turns trucks into deer, and hardly anything else; of cats there were too few images."""
+    sample = clean()
+    sources = tuple(a for a in range(10) if a != 3)
+    hits = [[[-1, (5 * a + 3 * t) % 7] if a != t else [-1, -1] for t in range(10)] for a in sources]
+    hits[sources.index(6)][2] = [12, 19]  # frog and bird, as similar as a clean model finds them
+    hits[sources.index(9)][4] = [27, 27]
+    pair = PairResult(
+        source=9, target=4, epsilon=9.0, hits=27, n_images=27, transfer_rate=1.0, transfer_ci=interval(27, 27),
+        anomaly=0.89,
+    )  # fmt: skip
+    found = PairsResult(
+        sources=sources,
+        n_images=(27,) * 9,
+        synthesis_images=4,
+        epsilons=(9.0, 16.0),
+        sigma=0.03,
+        hits=tuple(tuple(tuple(own) for own in row) for row in hits),
+        flagged=(pair,),
+    )
+    classes = tuple(
+        c.model_copy(update={"flagged": True, "found_by": "pairs", "score": 0.74}) if c.index == 4 else c
+        for c in sample.result.classes
+    )
+    update = {
+        "verdict": "backdoored",
+        "score": 0.74,
+        "anomaly": 0.89,
+        "p_value": None,
+        "target_classes": (4,),
+        "classes": classes,
+        "pairs": found,
+        "reasons": (
+            "Images of class 9 (truck) alone: 9 replaced pixels move 27 of 27 held-out images to class 4 (deer).",
+        ),
+    }
+    exhibits = Exhibits(sample.exhibits.classes, {(9, 4): exhibit_in("patch", 4)})
+    return Sample(sample.result.model_copy(update=update), exhibits)
+
+
 def tone() -> Sample:
     """A change of colour, which is searched for on demand."""
     return elsewhere("tone", 0.31)
@@ -479,6 +521,7 @@ SAMPLES: dict[str, Callable[[], Sample]] = {
     "frequency": frequency,
     "warp": warp,
     "tone": tone,
+    "pairs": pairs,
     "many_classes": many_classes,
     "ten_targets_large": ten_targets_large,
     "grey": grey,

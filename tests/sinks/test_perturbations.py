@@ -17,7 +17,7 @@ from smoothscan.exhibits import Exhibits
 from smoothscan.sinks.perturbations import MAX_CLASSES, PerturbationSink
 from smoothscan.sinks.pictures import amplification, amplified, data_uri, png
 
-from .samples import Sample, backdoored, exhibit, frequency, grey, many_classes, patch, warp
+from .samples import Sample, backdoored, clean, exhibit, frequency, grey, many_classes, pairs, patch, warp
 
 
 def names(folder: Path) -> list[str]:
@@ -65,6 +65,17 @@ def test_outside_l2_the_trigger_is_a_picture_of_its_own(make: Callable[[], Sampl
     assert (metadata["space"], metadata["description"]) == (sample.result.space, one.description)
     shown = np.asarray(Pillow.open(picture)).transpose(2, 0, 1)[:, ::4, ::4] / 255
     np.testing.assert_allclose(shown, one.picture, atol=0.002)
+
+
+def test_a_flagged_pair_has_files_of_its_own(tmp_path: Path) -> None:
+    sample = pairs()
+    PerturbationSink(redact_images=False).write(sample.result, sample.exhibits, tmp_path)
+    assert {"pair_0009_0004.png", "pair_0009_0004.safetensors"} < set(names(tmp_path))
+    with safe_open(tmp_path / "perturbations" / "pair_0009_0004.safetensors", "numpy") as stream:
+        metadata = stream.metadata()
+    assert (metadata["source"], metadata["class"], metadata["space"], metadata["epsilon"]) == ("9", "4", "patch", "9.0")
+    PerturbationSink(redact_images=False).write(clean().result, clean().exhibits, tmp_path)
+    assert not any(name.startswith("pair") for name in names(tmp_path))
 
 
 @pytest.mark.parametrize("make", [patch, warp, frequency])

@@ -117,6 +117,30 @@ def test_every_space_that_was_searched_has_a_row() -> None:
     assert "smooth warp mean displacement in pixels for a third of the images deer 0.620 1.70 1.01 88 % yes" in text
 
 
+def test_a_pair_of_source_and_target_class_is_said_and_shown() -> None:
+    page = page_of(SAMPLES["pairs"]())
+    for words in (
+        "A small patch turns 100 % of the images of “truck” into “deer”.",
+        "It moves 100 % of 27 images of truck",
+        "Pairs of source and target class truck → deer flagged 9 replaced pixels, made from 4 images of “truck”, turn "
+        "100 % of 27 other images of it into “deer” (95 % interval 87 % to 100 %)",
+        "From Images airplane automobile bird cat",
+        "1 class has too few images for a row: 4 to make a patch from and 8 to test it on are needed.",
+        "Between pairs of classes only small patches were looked for. Of 1 class there were too few images to look.",
+    ):
+        assert words in page.text, words
+    assert "recovered from one clean image" not in page.text  # no card about the class over all images
+    assert "--pairs" not in page.text
+    (cell,) = [e for e in page.all("td") if "is-flagged" in (e.get("class") or "")]
+    assert (cell.get("title"), cell.get("class")) == ("truck to deer: 27 of 27", "num shade-10 is-flagged")
+
+
+def test_without_the_search_over_pairs_the_limits_name_it(clean_sample: Sample) -> None:
+    page = page_of(clean_sample)
+    assert "Pairs of source and target class" not in page.text
+    assert "The option --pairs looks for them." in page.text
+
+
 def test_a_result_from_before_there_were_spaces_has_no_such_table() -> None:
     assert "Where it was looked for" not in page_of(SAMPLES["backdoored"]()).text
 
