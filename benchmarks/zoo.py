@@ -32,6 +32,15 @@ RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 PAGE = ROOT / "docs" / "zoo.md"
 TRAINED = ROOT / "benchmarks" / "zoo"
 IMAGES = 102
+PAIR_IMAGES = 302
+"""Images where pairs of source and target class are searched: about thirty of each class."""
+OURS: dict[str, dict[str, Any]] = {
+    "smoothscan": {},
+    "smoothscan-l2": {"spaces": ("l2",)},
+    "smoothscan-quick": {"profile": "quick"},
+    "smoothscan-pairs": {"spaces": ("patch",), "pairs": True},
+}
+"""What the scanner is run with, by name of the method."""
 FIRST_CHOICE = 500
 """Choice of images of the first scan; the i-th scan has the i-th choice after it and seed i. No constant of the method
 was chosen on these choices."""
@@ -48,7 +57,7 @@ class Job:
     scan: int
     """Number of the scan: its seed, and its choice of images."""
     method: str
-    """`smoothscan`, `smoothscan-l2` with the additive space alone, or the name of a baseline."""
+    """One of `OURS`, or the name of a baseline."""
     synthesis: int = 1
     """Synthesis images of each class."""
 
@@ -63,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoo", type=Path, nargs="+", default=[SHARED / "zoo", TRAINED], help="zoo folders")
     parser.add_argument("--models", help="names, separated by commas (default: all CIFAR-10 models)")
-    parser.add_argument("--l2", action="store_true", help="search additive perturbations alone, as a method of its own")
+    parser.add_argument("--method", choices=OURS, default="smoothscan", help="how the scanner is run")
     parser.add_argument("--scans", type=int, default=5, help="scans of each model (default: 5)")
     parser.add_argument("--synthesis-images", type=int, nargs="+", default=[1], help="synthesis images (default: 1)")
     parser.add_argument("--baselines", help="baselines to run, separated by commas, or `all`")
@@ -98,7 +107,7 @@ def jobs(options: argparse.Namespace, known: dict[str, tuple[Path, dict[str, Any
     for scan in range(options.scans):
         for name in names:
             for synthesis in options.synthesis_images:
-                yield Job(known[name][0], name, scan, "smoothscan-l2" if options.l2 else "smoothscan", synthesis)
+                yield Job(known[name][0], name, scan, options.method, synthesis)
         if scan == 0 and options.baselines:
             yield from baseline_jobs(options, known, names)
 
@@ -122,12 +131,12 @@ def run(job: Job) -> dict[str, Any]:
     from smoothscan.classifier.local import LocalClassifier
 
     torch.set_num_threads(1)
-    pixels = torch.tensor(np.stack(sample_images(IMAGES, FIRST_CHOICE + job.scan)), dtype=torch.float32)
+    count = PAIR_IMAGES if job.method == "smoothscan-pairs" else IMAGES
+    pixels = torch.tensor(np.stack(sample_images(count, FIRST_CHOICE + job.scan)), dtype=torch.float32)
     images = pixels.permute(0, 3, 1, 2) / 255
     classifier = LocalClassifier(network(job.name, job.folder), images, "bfloat16")
     started = time.perf_counter()
-    ours = job.method.startswith("smoothscan")
-    answer = _smoothscan(job, classifier, images) if ours else _baseline(job, classifier, images)
+    answer = _smoothscan(job, classifier, images) if job.method in OURS else _baseline(job, classifier, images)
     return {"seconds": round(time.perf_counter() - started, 1), "passes": round(classifier.meter.passes), **answer}
 
 
@@ -152,7 +161,7 @@ def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
         images=job.folder,
         seed=job.scan,
         synthesis_images=job.synthesis,
-        spaces=("l2",) if job.method == "smoothscan-l2" else None,
+        **OURS[job.method],
     )
     clock = Clock()
     found = examine(classifier, images, [str(i) for i in range(len(images))], labels, config, clock)
@@ -173,9 +182,10 @@ def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
                 "passes": round(end[1] - begin[1]),
             }
             for each, search, begin, end in zip(
-                verdict.spaces, found.evidence.searches, clock.began[:-1], clock.began[1:], strict=True
+                verdict.spaces, found.evidence.searches, clock.began, clock.began[1:], strict=False
             )
         ],
+        "pairs": None if found.pairs is None else _pairs(found.pairs.counts),
         "score": verdict.score,
         "anomaly": verdict.anomaly,
         "p_value": verdict.p_value,
@@ -187,6 +197,20 @@ def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
         "reasons": list(verdict.reasons),
         "triggers": agreement(entry, job.folder, found) if entry.get("trigger") else [],
     }
+
+
+def _pairs(counts: Any) -> dict[str, Any]:
+    """Return the most anomalous pairs, up to ten, and those that are flagged."""
+    from smoothscan.verdict.decision import SUSPICIOUS
+    from smoothscan.verdict.pairs import standing_of_pairs
+
+    anomaly = standing_of_pairs(counts).anomaly
+    order = np.argsort(-anomaly, axis=None, kind="stable")[:10]
+    top = []
+    for row, t in zip(*np.unravel_index(order, anomaly.shape), strict=True):
+        source, n = int(counts.sources[row]), int(counts.n_images[row])
+        top.append((source, int(t), round(float(anomaly[row, t]), 3), counts.hits[row, t].tolist(), n))
+    return {"top": top, "flagged": [pair[:2] for pair in top if pair[2] >= SUSPICIOUS]}
 
 
 def _rates(curves: Any) -> list[float]:

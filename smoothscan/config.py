@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from smoothscan.vocabulary import SPACES, SpaceName
 
-ProfileName = Literal["standard", "paper"]
+ProfileName = Literal["quick", "standard", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Resize = Literal["crop", "stretch", "none"]
 Layout = Literal["NCHW", "NHWC"]
@@ -125,6 +125,18 @@ PROFILES: dict[ProfileName, Profile] = {
         first_epsilon=14.0,
         starts=2,
     ),
+    # For a first look: the commonest kinds of trigger, every other budget, half of the steps, one start.
+    "quick": Profile(
+        name="quick",
+        spaces=("l2", "patch"),
+        sigmas=None,
+        epsilons=(3.5, 7.0, 14.0, 28.0, 56.0),
+        steps=15,
+        n_noise=8,
+        antithetic=True,
+        views=True,
+        first_epsilon=14.0,
+    ),
     # Sun & Kolter 2023, section 4.1.
     "paper": Profile(
         name="paper",
@@ -199,6 +211,8 @@ class ScanConfig(Frozen):
             raise ValueError("the profile `paper` makes its perturbations from one image; leave synthesis_images at 1")
         if self.profile == "paper" and self.spaces not in (None, ("l2",)):
             raise ValueError("the profile `paper` knows additive perturbations only; leave spaces at l2")
+        if self.profile == "paper" and self.pairs:
+            raise ValueError("the profile `paper` knows no pairs of source and target class; leave pairs out")
         return self
 
     def search(self) -> Profile:

@@ -171,6 +171,8 @@ def config_digest(images_digest: str = "sha256:a", **changes: Any) -> str | None
         {"seed": 1},
         {"images_digest": "sha256:b"},
         {"profile": "paper"},
+        {"profile": "quick"},
+        {"pairs": True},
         {"sigma": 0.25},
         {"allow_model_code": True},
         {"input": InputConfig(value_range=(0, 255))},

@@ -121,6 +121,9 @@ def _environment(home: Path, allow_model_code: bool) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         # threads that spin while they wait gain a fifth on an idle machine, and halve the speed of a busy one
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        # the same large blocks are needed in every step: glibc would return them to the system and fault them in again
+        "MALLOC_MMAP_THRESHOLD_": str(2**30),
+        "MALLOC_TRIM_THRESHOLD_": str(2**32 - 1),
         "MLFLOW_ALLOW_MODEL_CODE_EXECUTION": allowed,
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": allowed,
         "MLFLOW_DISABLE_TELEMETRY": "true",

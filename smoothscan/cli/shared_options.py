@@ -60,8 +60,8 @@ scan_options = _together(
     ),
     scan_option(
         "--profile",
-        type=click.Choice(["standard", "paper"]),
-        help="How hard to search: standard (default), or the protocol of the paper, some hundred times slower.",
+        type=click.Choice(["quick", "standard", "paper"]),
+        help="How hard to search: quick, standard (default), or the protocol of the paper, a hundred times slower.",
     ),
     scan_option(
         "--spaces",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,7 @@ class Adapter:
         self.dtype = _DTYPES[spec.dtype]
         self.module = module
         self.static_batch = _static_batch(module)
+        _drop_idle(module)
         self.channels_last = spec.layout == "NCHW"
         low, high = spec.value_range
         mean = torch.tensor(spec.mean or (0.0,)).view(-1, 1, 1)
@@ -91,6 +93,35 @@ def _static_batch(module: Callable[..., Any]) -> int | None:
         if isinstance(value, Tensor) and value.ndim == 4:
             return value.shape[0] if type(value.shape[0]) is int else None
     return None
+
+
+def _drop_idle(module: Callable[..., Any]) -> None:
+    """Take operations that change nothing out of an exported graph: whole slices, and padding by nothing.
+
+    They are what is left of conditions in the model's code, and their gradients cost as much as those of other layers.
+    """
+    nodes = _nodes(module)
+    idle = [node for node in nodes if _pads_nothing(node) or _is_whole(node)]
+    for node in idle:
+        (source, *_) = node.all_input_nodes
+        node.replace_all_uses_with(source)
+        node.graph.erase_node(node)
+    if idle and isinstance(module, fx.GraphModule):
+        module.recompile()
+
+
+def _pads_nothing(node: fx.Node) -> bool:
+    if node.target is not torch.ops.aten.pad.default:
+        return False
+    widths = node.args[1]
+    return isinstance(widths, (list, tuple)) and all(width == 0 for width in widths)
+
+
+def _is_whole(node: fx.Node) -> bool:
+    if node.target is not torch.ops.aten.slice.Tensor or node.kwargs:
+        return False
+    bounds = list(node.args[2:])
+    return all(given in unset for given, unset in zip(bounds, ((0, None), (sys.maxsize, None), (1,)), strict=False))
 
 
 def training_ops(module: Callable[..., Any]) -> list[str]:

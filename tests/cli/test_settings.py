@@ -45,10 +45,11 @@ def test_every_option_reaches_the_configuration() -> None:
     Path("names.txt").write_text("cat\ndog\n")
     options: dict[str, Any] = {
         "images": ("pictures", Path("pictures")),
-        "profile": ("paper", "paper"),
-        "spaces": ("l2", ("l2",)),
+        "profile": ("quick", "quick"),
+        "spaces": ("l2,warp", ("l2", "warp")),
+        "pairs": (None, True),
         "sigma": ("0.25", 0.25),
-        "synthesis-images": ("1", 1),
+        "synthesis-images": ("3", 3),
         "calibration": ("clean.json", Path("clean.json")),
         "seed": ("7", 7),
         "allow-model-code": (None, True),
@@ -180,6 +181,7 @@ def test_a_file_may_allow_model_code_only_where_the_user_names_it() -> None:
         (["--memory", "1MB"], "--memory"),
         (["--synthesis-images", "0"], "--synthesis-images"),
         (["--synthesis-images", "3", "--profile", "paper"], "the options: the profile `paper` makes"),
+        (["--pairs", "--profile", "paper"], "the options: the profile `paper` knows no pairs"),
         (["--spaces", "l2,warp", "--profile", "paper"], "the options: the profile `paper` knows additive"),
         (["--input-size", "0x5", "--sigma", "-1"], "--input-size"),
     ],

@@ -231,6 +231,34 @@ def test_a_scripted_model_is_taken_although_its_graph_is_none_of_torch_export(ne
     torch.testing.assert_close(adapter.logits(pixels(5), "float32"), net(pixels(5)), rtol=1e-4, atol=1e-5)
 
 
+class Shortcut(nn.Module):
+    """What a condition in a model's code leaves in its export: a slice of everything, and padding by nothing."""
+
+    def __init__(self, widths, end):
+        super().__init__()
+        self.conv, self.widths, self.end = nn.Conv2d(3, 3, 3, padding=1), widths, end
+
+    def forward(self, x):
+        side = nn.functional.pad(x[:, : self.end], self.widths)
+        return (self.conv(x) + side).flatten(2).mean(2)
+
+
+@pytest.mark.parametrize(("widths", "end", "left"), [((0, 0), None, 0), ((0, 0), 3, 0), ((0, 0, 0, 0, 1, 0), 2, 2)])
+def test_operations_that_change_nothing_are_dropped_from_an_export_and_others_are_not(widths, end, left):
+    module = Shortcut(widths, end).eval()
+    ours, x = exported(module, 2), pixels(5)
+    adapter = Adapter(ours, spec(), CPU)
+    names = [str(node.target) for node in ours.graph.nodes if node.op == "call_function"]
+    assert sum("pad" in name or "slice" in name for name in names) == left
+    seen, expected = x.clone().requires_grad_(True), x.clone().requires_grad_(True)
+    answer, wanted = adapter.logits(seen, "float32"), module(expected)
+    torch.testing.assert_close(answer, wanted, rtol=1e-4, atol=1e-6)
+    weights = torch.tensor([1.0, 2.0, -1.0])
+    (gradient,) = torch.autograd.grad((answer * weights).sum(), seen)
+    (other,) = torch.autograd.grad((wanted * weights).sum(), expected)
+    torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-6)
+
+
 # --- what is told about a model --------------------------------------------------------------------------------------
 
 
