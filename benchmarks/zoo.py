@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from shared import ROOT, SHARED, machine, manifest, network, sample_images
 from zoo_page import page
-from zoo_trigger import agreement
+from zoo_trigger import agreement, is_patch, moved_rate
 
 RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
 PAGE = ROOT / "docs" / "zoo.md"
@@ -96,7 +96,12 @@ def main() -> None:
             done[job.key] = {**finished.result(), "code": version}
             left = (time.monotonic() - started) / number * (len(todo) - number)
             sys.stderr.write(f"{job.key} {told(done[job.key])}, {left / 60:.0f} min left\n")
-            save({"machine": machine(), "models": {n: entry for n, (_, entry) in known.items()}, "scans": done})
+            models = {n: entry for n, (_, entry) in known.items()}
+            save({**kept, "machine": machine(), "models": models, "scans": done})
+    with_patch = {job.name: known[job.name] for job in jobs(options, known) if is_patch(known[job.name][1])}
+    kept = json.loads(RESULTS.read_text())
+    places = {name: _moved_rate(folder, entry) for name, (folder, entry) in with_patch.items()}
+    save({**kept, "places": {**kept.get("places", {}), **places}})
     PAGE.write_text(page(json.loads(RESULTS.read_text())))
     sys.stdout.write(PAGE.read_text())
 
@@ -138,6 +143,17 @@ def run(job: Job) -> dict[str, Any]:
     started = time.perf_counter()
     answer = _smoothscan(job, classifier, images) if job.method in OURS else _baseline(job, classifier, images)
     return {"seconds": round(time.perf_counter() - started, 1), "passes": round(classifier.meter.passes), **answer}
+
+
+def _moved_rate(folder: Path, entry: dict[str, Any]) -> list[float]:
+    """Return how well each trigger of a model works in other places than its own."""
+    import torch
+
+    from smoothscan.classifier.local import LocalClassifier
+
+    pixels = torch.tensor(np.stack(sample_images(IMAGES, FIRST_CHOICE)), dtype=torch.float32)
+    images = pixels.permute(0, 3, 1, 2) / 255
+    return moved_rate(entry, folder, LocalClassifier(network(entry["name"], folder), images, "bfloat16"), images)
 
 
 def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:

@@ -47,6 +47,12 @@ its own kind. A model's score is the mean over its scans; intervals are bootstra
 
 {_summaries(additive)}
 
+### The quick profile (`--profile quick`)
+
+{_quick(results)}
+
+### Passes
+
 A scan costs {summary(models)["passes"]:,.0f} model passes on average, in the additive space alone
 {summary(additive)["passes"]:,.0f}; the paper's protocol takes 960,000 for ten classes,
 {PAPER_PASSES / summary(models)["passes"]:.0f} and {PAPER_PASSES / summary(additive)["passes"]:.0f} times as many.
@@ -56,6 +62,10 @@ A scan costs {summary(models)["passes"]:,.0f} model passes on average, in the ad
 ## Spaces and attacks
 
 {_spaces(models)}
+
+## Pairs of source and target class
+
+{_pairs(results)}
 
 ## Baselines
 
@@ -75,7 +85,7 @@ counts every space. Of {len(clean_p_values(models))} scans the smallest is
 
 ## Recovered triggers
 
-{_triggers(models)}
+{_triggers(results, models)}
 
 ## Every model
 
@@ -201,25 +211,82 @@ def _uniformity(report: NDArray[np.float64], tune: NDArray[np.float64]) -> str:
     return "- " + ".\n- ".join(lines) + "."
 
 
-def _triggers(models: list[Model]) -> str:
+def _triggers(results: dict[str, Any], models: list[Model]) -> str:
     rows = [
-        "| model | attack | space | target | ASR of the recovered | cosine | cosine at the best shift | IoU there |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | attack | space | target | ASR at the smallest budget | ASR at the largest | true ASR | true ASR "
+        "elsewhere | cosine at the best shift | IoU there |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
+    recovered = []
     for m in sorted((m for m in models if m.strong), key=lambda m: m.name):
         found_in = ", ".join(dict.fromkeys(scan["space"] for scan in m.scans))
-        for target in sorted(m.targets):
+        elsewhere = results.get("places", {}).get(m.name, [])
+        for i, target in enumerate(m.entry["target"] if isinstance(m.entry["target"], list) else [m.entry["target"]]):
             seen = [t for scan in m.scans for t in scan["triggers"] if t["target"] == target]
-            if seen:
-                mean = {key: np.mean([t[key] for t in seen]) for key in ("asr", "cosine", "shifted_cosine", "iou")}
-                rows.append(
-                    f"| {m.name} | {m.entry['attack']} | {found_in} | {target} | {mean['asr']:.2f} | "
-                    f"{mean['cosine']:.2f} | {mean['shifted_cosine']:.2f} | {mean['iou']:.2f} |"
-                )
+            if not seen:
+                continue
+            mean = {key: float(np.mean([t[key] for t in seen])) for key in ("asr", "shifted_cosine", "iou")}
+            largest = float(np.mean([_largest(scan, target) for scan in m.scans]))
+            true = float(np.atleast_1d(m.entry["asr"])[i])
+            if elsewhere:
+                ignores_place = elsewhere[i] >= true / 2
+                recovered.append(mean["iou"] >= 0.5 or (ignores_place and largest >= 0.9 * true))
+            rows.append(
+                f"| {m.name} | {m.entry['attack']} | {found_in} | {target} | {mean['asr']:.2f} | {largest:.2f} | "
+                f"{true:.2f} | {f'{elsewhere[i]:.2f}' if elsewhere else '-'} | {mean['shifted_cosine']:.2f} | "
+                f"{mean['iou']:.2f} |"
+            )
+    bar = (
+        f"Of {len(recovered)} patches {sum(recovered)} ({np.mean(recovered):.0%}) are recovered with an IoU of at "
+        "least 0.5 or, where the true one keeps at least half of its ASR in random other places, with at least 90 % of its "
+        "ASR at the largest budget.\n\n"
+        if recovered
+        else ""
+    )
     return (
-        "In the space that is reported, at the smallest budget at which the class transfers. Cosine and IoU compare "
-        "mean changes of the held-out images; the IoU is of the true trigger's pixels and as many of the most changed "
-        "ones.\n\n" + "\n".join(rows)
+        "In the space that is reported; ASR at the smallest budget at which the class transfers, and at the largest at "
+        "which all classes were tried. Cosine and IoU compare mean changes of the held-out images at the smallest "
+        "budget, at the best circular shift; the IoU is of the true trigger's pixels and as many of the most changed "
+        "ones.\n\n" + bar + "\n".join(rows)
+    )
+
+
+def _largest(scan: dict[str, Any], target: int) -> float:
+    """Return what the target reached at the largest budget that all classes were tried at, in the reported space."""
+    return next(float(each["rates"][target]) for each in scan["spaces"] if each["space"] == scan["space"])
+
+
+def _pairs(results: dict[str, Any]) -> str:
+    """Tell which pairs of source and target class are flagged, and the most anomalous ones."""
+    rows = [
+        "| model | attack | verdict | flagged pairs | most anomalous pairs (R) | passes | s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for m in sorted(models_of(results, "smoothscan-pairs"), key=lambda m: (m.clean, m.name)):
+        scan = m.scans[0]
+        flagged = ", ".join(f"{a}\u2192{t}" for a, t in scan["pairs"]["flagged"]) or "none"
+        top = ", ".join(f"{a}\u2192{t} {anomaly:.2f}" for a, t, anomaly, *_ in scan["pairs"]["top"][:3])
+        note = f" ({m.entry['note']})" if m.entry["mode"] == "source" else ""
+        rows.append(
+            f"| {m.name} | {m.entry['attack']}{note} | {scan['verdict']} | {flagged} | {top} | {scan['passes']:,} | "
+            f"{scan['seconds']:.0f} |"
+        )
+    if len(rows) == 2:
+        return "Not run; see `--method smoothscan-pairs`."
+    return (
+        "`--pairs --spaces patch`, one scan of 302 images, about thirty of each class; one thread. In an all-to-all "
+        "backdoor every class leads to the next one.\n\n" + "\n".join(rows)
+    )
+
+
+def _quick(results: dict[str, Any]) -> str:
+    quick = models_of(results, "smoothscan-quick")
+    if not quick:
+        return "Not run; see `--method smoothscan-quick`."
+    costs = summary(quick)
+    return (
+        _summaries(quick)
+        + f"\n\nA scan costs {costs['passes']:,.0f} model passes on average, {costs['seconds']:.0f} s on one thread."
     )
 
 

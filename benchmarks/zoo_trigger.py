@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+PATCHES = ("badnets", "two-targets", "clean-label")
+"""Parts of the names of attacks whose trigger is a patch in one place."""
+MOVES = 8
+"""Random places for each image where it is asked whether a network minds the place."""
+
 
 def stamp(images: Tensor, kind: str, parts: dict[str, Tensor], rng: torch.Generator | None = None) -> Tensor:
     """Return images with a trigger of the zoo.
@@ -84,6 +89,34 @@ def agreement(entry: dict[str, Any], folder: Path, found: Any) -> list[dict[str,
             }
         )
     return compared
+
+
+def is_patch(entry: dict[str, Any]) -> bool:
+    """Tell whether a model's triggers are patches in one place each."""
+    return any(kind in entry["attack"] for kind in PATCHES) and all("file" in t for t in entry.get("trigger", ()))
+
+
+def moved_rate(entry: dict[str, Any], folder: Path, classifier: Any, images: Tensor) -> list[float]:
+    """Return how many images each trigger of a model leads to its target from other places than its own, in [0, 1].
+
+    Args:
+        entry: the model's line of the manifest; its triggers are patches.
+        folder: zoo folder.
+        classifier: the model.
+        images: clean images, [N, C, H, W] in [0, 1].
+    """
+    from safetensors.torch import load_file
+
+    targets = entry["target"] if isinstance(entry["target"], list) else [entry["target"]]
+    clean, rng, rates = classifier.predict(images), torch.Generator().manual_seed(0), []
+    for target, trigger in zip(targets, entry["trigger"], strict=True):
+        parts = load_file(folder / trigger["file"])
+        rows, columns = (torch.nonzero(parts["mask"].amax(0).amax(axis)).flatten() for axis in (1, 0))
+        patch = parts["pattern"][:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        of = images[clean != target]
+        answers = torch.cat([classifier.predict(roamed(of, patch, rng)) for _ in range(MOVES)])
+        rates.append(round(float((answers == target).float().mean()), 3))
+    return rates
 
 
 def cosine(a: Tensor, b: Tensor) -> float:

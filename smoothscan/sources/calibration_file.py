@@ -30,6 +30,7 @@ def settings_of(config: ScanConfig) -> dict[str, str]:
         "smoothscan": __version__,
         "profile": f"{config.profile} ({hashlib.sha256(profile.encode()).hexdigest()[:8]})",
         "spaces": "the profile's" if config.spaces is None else ", ".join(config.search().spaces),
+        "pairs": "searched" if config.pairs else "not searched",
         "sigma": "the profile's" if config.sigma is None else str(config.sigma),
         "synthesis_images": str(config.synthesis_images),
     }

@@ -62,6 +62,7 @@ def test_what_does_not_change_an_anomaly_may_differ(path: Path) -> None:
     [
         ({"profile": "paper"}, r"profile is standard \(\w+\) there and paper \(\w+\) here"),
         ({"spaces": ("warp", "l2")}, "spaces is the profile's there and l2, warp here"),
+        ({"pairs": True}, "pairs is not searched there and searched here"),
         ({"sigma": 0.25}, "sigma is the profile's there and 0.25 here"),
         ({"synthesis_images": 3}, "synthesis_images is 1 there and 3 here"),
     ],
