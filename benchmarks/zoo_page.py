@@ -238,8 +238,8 @@ def _triggers(results: dict[str, Any], models: list[Model]) -> str:
             )
     bar = (
         f"Of {len(recovered)} patches {sum(recovered)} ({np.mean(recovered):.0%}) are recovered with an IoU of at "
-        "least 0.5 or, where the true one keeps at least half of its ASR in random other places, with at least 90 % of its "
-        "ASR at the largest budget.\n\n"
+        "least 0.5 or, where the true one keeps at least half of its ASR in random other places, with at least 90 % of "
+        "its ASR at the largest budget.\n\n"
         if recovered
         else ""
     )

@@ -115,7 +115,7 @@ PROFILES: dict[ProfileName, Profile] = {
     # Budgets a factor of sqrt(2) apart, 0.36 to 8 at 3x32x32; see docs/detection.md for how these were chosen.
     "standard": Profile(
         name="standard",
-        spaces=("l2", "patch", "frequency", "warp"),
+        spaces=("l2", "patch", "frequency", "smooth", "warp", "tone"),
         sigmas=None,
         epsilons=(2.5, 3.5, 5.0, 7.0, 10.0, 14.0, 20.0, 28.0, 40.0, 56.0),
         steps=30,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-SpaceName = Literal["l2", "patch", "frequency", "warp", "tone"]
+SpaceName = Literal["l2", "patch", "frequency", "smooth", "warp", "tone"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ SPACES: dict[SpaceName, SpaceWords] = {
         "contiguous patch", "patch", "{} replaced pixels", "replaced pixels", "one of random values there"
     ),
     "frequency": SpaceWords("one frequency", "sinusoid", "L2 norm {}", "L2 norm of the sinusoid"),
+    "smooth": SpaceWords("smooth pattern", "smooth pattern", "L2 norm {}", "L2 norm of the smooth pattern"),
     "warp": SpaceWords("smooth warp", "warp", "a mean displacement of {} pixels", "mean displacement in pixels"),
-    "tone": SpaceWords("colour and tone", "change of tone", "strength {}", "strength"),
+    "tone": SpaceWords("change of colour", "change of colour", "strength {}", "strength of the change of colour"),
 }
 """By name, in the order in which they are searched."""
 

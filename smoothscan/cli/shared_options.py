@@ -67,7 +67,7 @@ scan_options = _together(
         "--spaces",
         type=Parsed("LIST", parse_spaces),
         metavar="LIST",
-        help="What a trigger may be, instead of the profile's: l2,patch,frequency,warp,tone, or all.",
+        help="What a trigger may be, instead of the profile's: l2,patch,frequency,smooth,warp,tone, or all.",
     ),
     scan_option(
         "--pairs",

@@ -114,7 +114,7 @@ class Inverter:
         """
         profile, space = self.profile, self.space
         shape = images.shape[-3], images.shape[-2], images.shape[-1]
-        settled_at, steps = first_step, profile.steps
+        settled_at, steps = first_step, round(space.effort * profile.steps)
         if start is not None:
             choices = space.candidates(start, epsilon, settled=True)
             parameters = start if choices is None else self._best(images, targets, choices, first_step)

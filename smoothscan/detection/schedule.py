@@ -200,7 +200,7 @@ class _Campaign:
         return float(self.moved[t, level].sum() / max(int((self.clean != t).sum()), 1))
 
     def _passes(self) -> float:
-        return self.profile.steps * self.profile.n_noise + len(self.images) / 3
+        return self.space.effort * self.profile.steps * self.profile.n_noise + len(self.images) / 3
 
     def _advance(self, passes: float) -> None:
         self.done += passes

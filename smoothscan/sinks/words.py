@@ -20,8 +20,9 @@ _SMALL: dict[SpaceName, str] = {
     "l2": "A small pattern",
     "patch": "A small patch",
     "frequency": "A faint regular wave",
+    "smooth": "A faint smooth pattern",
     "warp": "A slight warp",
-    "tone": "A slight change of colour and tone",
+    "tone": "A slight change of colours",
 }
 """What a trigger is to whoever knows no term of the method."""
 
@@ -329,7 +330,7 @@ def _budget(epsilon: float, result: ScanResult) -> str:
         return text
     if result.space == "patch":
         return f"{text}, {percent(epsilon / (spec.height * spec.width))} of the image"
-    return text + _per_value(epsilon, spec) if result.space in ("l2", "frequency") else text
+    return text + _per_value(epsilon, spec) if result.space in ("l2", "frequency", "smooth") else text
 
 
 def _per_value(epsilon: float, spec: InputSpec) -> str:

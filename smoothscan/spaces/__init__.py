@@ -6,9 +6,12 @@ from smoothscan.spaces.additive import Additive
 from smoothscan.spaces.frequency import Frequency
 from smoothscan.spaces.interface import Space
 from smoothscan.spaces.patch import Patch
+from smoothscan.spaces.smooth import Smooth
 from smoothscan.spaces.tone import Tone
 from smoothscan.spaces.warp import Warp
 from smoothscan.vocabulary import SpaceName
 
-SPACES: dict[SpaceName, Space] = {space.name: space for space in (Additive(), Patch(), Frequency(), Warp(), Tone())}
+SPACES: dict[SpaceName, Space] = {
+    space.name: space for space in (Additive(), Patch(), Frequency(), Smooth(), Warp(), Tone())
+}
 """All spaces by name."""

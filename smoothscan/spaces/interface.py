@@ -50,6 +50,8 @@ class Space(ABC):
     """Noise level of the search, as a share of the model's own."""
     level: ClassVar[float] = 0.5
     """Share of the held-out images at which a class counts as transferring: more than ordinary classes easily reach."""
+    effort: ClassVar[float] = 1.0
+    """Steps of a search, as a share of the profile's: fewer where there are few parameters."""
     guarded: ClassVar[bool] = True
     """Whether a search keeps what it settled on where its steps make it worse."""
 

@@ -1,4 +1,4 @@
-"""A change of colour and tone, as photo filters make (filter triggers: Liu et al. 2019, ABS)."""
+"""A change of colours, as photo filters make (filter triggers: Liu et al. 2019, ABS)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from torch import Tensor
 from smoothscan.config import Profile
 from smoothscan.spaces.interface import Ladder, Shape, Space, unit_ball
 
-STRENGTHS = (0.18, 0.25, 0.35, 0.5, 0.7, 1.0)
+STRENGTHS = (0.18, 0.25, 0.35, 0.5, 0.7)
 """L2 norms of the parameters."""
 
 
 class Tone(Space):
-    """x' = clip(x + A y + B (4 y^2 - 1/3) / 4 + b / 2) with y = x - 1/2, pixel by pixel over the channels.
+    """x' = clip(x + c), c = A y + B (4 y^2 - 1/3) / 4 + b / 2 with y = x - 1/2, pixel by pixel over the channels.
 
-    P = (C, 2 C + 1): the matrices A and B and the shift b. The budget is their L2 norm, 0 being no change.
+    P = (C, 2 C + 1): the matrices A and B and the shift b. The budget is their L2 norm, 0 being no change. In colour, c
+    is taken without its mean over the channels, so that brightness stays: washed-out images look alike to any network
+    (to those of CIFAR-10 like airplanes), and no trigger stands out where brightness may change as well.
     """
 
     name = "tone"
     sigma_share = 0.5
-    level = 0.9
+    level = 1 / 3
+    effort = 0.5
 
     def ladder(self, profile: Profile, shape: Shape) -> Ladder:
         """Return strengths; the search begins at the largest."""
@@ -35,11 +38,13 @@ class Tone(Space):
         return epsilon
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
-        """Return the images in other tones."""
+        """Return the images in other colours."""
         channels = images.shape[-3]
         linear, square, shift = parameters.tensor_split((channels, 2 * channels), dim=-1)
         y = (images - 0.5).flatten(-2)
         change = linear @ y + square @ (y**2 - 1 / 12) + 0.5 * shift
+        if channels > 1:
+            change = change - change.mean(-2, keepdim=True)
         return (images + change.view(*change.shape[:-1], *images.shape[-2:])).clamp(0, 1)
 
     def retract(self, parameters: Tensor, epsilon: float, shape: Shape) -> Tensor:

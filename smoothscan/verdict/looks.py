@@ -14,7 +14,14 @@ from smoothscan.verdict.null import p_values
 from smoothscan.verdict.obstacles import control_rates, rates_at_control
 from smoothscan.vocabulary import SpaceName
 
-SCALES: dict[SpaceName, float] = {"l2": 1.0, "patch": 1.0, "frequency": 5.0, "warp": 1.0, "tone": 1.0}
+SCALES: dict[SpaceName, float] = {
+    "l2": 1.0,
+    "patch": 1.0,
+    "frequency": 5.0,
+    "smooth": 1.0,
+    "warp": 1.0,
+    "tone": 0.85,
+}
 """What R of a space is multiplied by, so that one threshold serves all. Where a class has to move nearly all images to
 count, budgets lie close together; see docs/detection.md for how it was chosen."""
 

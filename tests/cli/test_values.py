@@ -36,7 +36,7 @@ from smoothscan.cli.values import (
         (parse_formats, "JSON, html,json", ("json", "html")),
         (parse_spaces, "l2", ("l2",)),
         (parse_spaces, "Warp, l2,warp", ("l2", "warp")),
-        (parse_spaces, "all", ("l2", "patch", "frequency", "warp", "tone")),
+        (parse_spaces, "all", ("l2", "patch", "frequency", "smooth", "warp", "tone")),
     ],
 )
 def test_reads(read: Callable[[str], Any], text: str, value: object) -> None:

@@ -318,6 +318,7 @@ def suspicious() -> Sample:
 ELSEWHERE: dict[SpaceName, tuple[tuple[float, ...], float]] = {
     "patch": ((4.0, 9.0, 16.0, 25.0, 36.0), 36.0),
     "frequency": ((0.5, 0.71, 1.0, 1.43, 2.0, 2.86), 2.4),
+    "smooth": ((1.0, 1.43, 2.0, 2.86, 4.0, 5.7), 5.2),
     "warp": ((0.35, 0.5, 0.7, 1.0, 1.4, 2.0), 1.7),
     "tone": ((0.18, 0.25, 0.35, 0.5, 0.7, 1.0), 0.9),
 }
@@ -336,7 +337,7 @@ def elsewhere(space: SpaceName, e50: float, target: int = 4) -> Sample:
             space="l2", sigma=0.12, anomaly=0.21, index=2, e50=1.31, reference=1.61, transfer_rate=0.88, level=0.5
         )
     }
-    for name, (_, needed) in list(ELSEWHERE.items())[:3]:
+    for name, (_, needed) in list(ELSEWHERE.items())[:-1]:
         others[name] = SpaceResult(
             space=name, sigma=0.06, anomaly=0.08, index=7, e50=None, reference=needed, transfer_rate=0.11,
             level=1 / 3 if name == "warp" else 0.5,

@@ -96,7 +96,7 @@ def test_says_the_verdict_and_what_to_do(name: str, expected: list[str]) -> None
             "frequency",
             ["A faint regular wave, recovered", "at L2 norm 1.43, a root mean square change of 6.6 out of 255"],
         ),
-        ("tone", ["A slight change of colour and tone, recovered", "at strength 0.50. Half of the images move at"]),
+        ("tone", ["A slight change of colours, recovered", "at strength 0.50. Half of the images move at"]),
     ],
 )
 def test_words_of_the_space_in_which_a_class_stands_out(name: str, expected: list[str]) -> None:
@@ -161,11 +161,11 @@ def test_limits_name_the_kinds_that_were_left_out(clean_sample: Sample) -> None:
         "Hard-coded",
     ]
     of_standard = dict(limits(SAMPLES["patch"]().result))["Kinds of trigger that were left out."]
-    assert of_standard == "This scan did not look for these: colour and tone. The option --spaces chooses."
-    others = "contiguous patch; one frequency; smooth warp; colour and tone."
+    assert of_standard == "This scan did not look for these: change of colour. The option --spaces chooses."
+    others = "contiguous patch; one frequency; smooth pattern; smooth warp; change of colour."
     assert others in said(), "a result of an older version"
     assert others in said(spaces=["l2"])
-    assert "did not look for these: colour and tone." in said(spaces=None)  # what a scan that failed was about
+    assert said(spaces=None).startswith("What is above the largest budget")  # all that a scan that failed was about
     assert others in said(spaces=None, profile="paper")
     assert "these: additive, small in L2; contiguous" in said(spaces=["tone"])
 

@@ -100,7 +100,7 @@ def test_retracting_brings_parameters_to_the_budget_and_leaves_smaller_ones_alon
     epsilon = space.ladder(PROFILES["standard"], shape).epsilons[0]
     inside = drawn(space, shape, epsilon)
     torch.testing.assert_close(space.retract(inside, epsilon, shape), inside, atol=1e-5, rtol=1e-4)
-    if name in ("l2", "warp", "tone"):
+    if name in ("l2", "smooth", "warp", "tone"):
         size = space.retract(factor * inside, epsilon, shape).flatten(1).norm(dim=1)
         expected = inside.flatten(1).norm(dim=1) * min(factor, 1.0)
         # what was drawn is at the budget, so only shrinking is seen
