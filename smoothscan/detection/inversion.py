@@ -13,6 +13,8 @@ from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier
 from smoothscan.spaces.interface import Space
 
+CHOICE_NOISE = 4
+"""Noise vectors for each of several triggers to choose from; with two, places of a patch are chosen wrongly."""
 POLISH = 1 / 3
 """Share of the steps of a search that begins with an entry of a dictionary."""
 SHORTLIST = 6
@@ -33,7 +35,7 @@ class Inversion:
 
 @dataclass(frozen=True)
 class Manner:
-    """How a search varies the images, and how it chooses a trigger's discrete part."""
+    """How a search varies the images, and when it settles on a trigger's discrete part."""
 
     contrast: float = 0.0
     """Contrast of the flattest view, in [0, 1]."""
@@ -41,8 +43,6 @@ class Manner:
     """Largest shift of a view, as a share of height and width."""
     open: float = 0.5
     """Share of the steps after which a search from nothing settles on a trigger's discrete part."""
-    choice_noise: int = 4
-    """Noise vectors for each of several triggers to choose from."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Inverter:
     on_passes: Callable[[float], None]
     """Told the number of model passes after each step."""
     manner: Manner = Manner()
-    """How images are varied and choices made."""
+    """How images are varied."""
 
     def screened(self, images: Tensor, first: Tensor, epsilon: float) -> Tensor | None:
         """Return the entries of the space's dictionary that lead most to each class, [K, SHORTLIST, *P], if it has one.
@@ -154,11 +154,11 @@ class Inverter:
     def _best(self, images: Tensor, targets: Tensor, choices: Tensor, step: int) -> Tensor:
         """Return the choices [G, M, *P] with the largest g, [G, *P]."""
         log_g = []
-        x, z = self._drawn(images, targets, step, self.manner.choice_noise)
+        x, z = self._drawn(images, targets, step, CHOICE_NOISE)
         with torch.no_grad():
             for one in choices.unbind(1):
                 log_g.append(self._log_g(x, z, targets, one[:, None]))
-                self.on_passes(len(targets) * self.manner.choice_noise / 3)
+                self.on_passes(len(targets) * CHOICE_NOISE / 3)
         return choices[torch.arange(len(targets)), torch.stack(log_g, 1).argmax(1)]
 
     def _drawn(self, images: Tensor, targets: Tensor, step: int, count: int) -> tuple[Tensor, Tensor]:

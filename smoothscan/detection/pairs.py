@@ -26,7 +26,7 @@ SIGMA_SHARE = 0.25
 """Noise level of the search, as a share of the model's own."""
 STEPS = 36
 """Gradient steps at each budget."""
-MANNER = Manner(contrast=2 / 3, shift=0.1, open=2 / 3, choice_noise=2)
+MANNER = Manner(contrast=2 / 3, shift=0.1, open=2 / 3)
 """An image without contrast is no longer one of its class, and a trigger that asks for the class does not fire."""
 
 
