@@ -146,7 +146,8 @@ def page(report: dict[str, Any]) -> str:
     machine = report["machine"]
     bf16 = "AMX" if machine["amx"] else "AVX-512 bf16, no AMX" if machine["avx512_bf16"] else "no native bf16"
     rows = "\n".join(
-        f"| {s['profile']} | {s['model']} | {s['verdict']} | {s['seconds']:.1f} s | {s['host_seconds']:.1f} s | {s['model_passes']:,} | "
+        f"| {s['profile']} | {s['model']} | {s['verdict']} | {s['seconds']:.1f} s | {s['host_seconds']:.1f} s | "
+        f"{s['model_passes']:,} | "
         f"{s['peak_rss_bytes'] / 1e9:.2f} GB | {s['exchange_share']:.1%} |"
         for s in report["scans"]
     )
