@@ -23,6 +23,7 @@ VERDICT = Verdict(
     space="l2",
     search=0,
     spaces=(),
+    pairs=None,
 )
 
 
