@@ -20,7 +20,7 @@ SCALES: dict[SpaceName, float] = {
     "frequency": 5.0,
     "smooth": 1.0,
     "warp": 1.0,
-    "tone": 0.85,
+    "tone": 0.75,
 }
 """What R of a space is multiplied by, so that one threshold serves all. Where a class has to move nearly all images to
 count, budgets lie close together; see docs/detection.md for how it was chosen."""
