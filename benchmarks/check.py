@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def main() -> None:
         images = write_images(folder / "images")
         uri = register(folder)
         scans = [
-            measure(model, uri, images, folder / "out", profile)
+            measure(f"{model}/1", uri, images, folder / "out", profile)
             for profile in PROFILES
             for model in MODELS
             for _ in range(options.repeat)
@@ -84,10 +85,10 @@ def register(folder: Path) -> str:
     return uri
 
 
-def measure(model: str, uri: str, images: Path, out: Path, profile: str) -> dict[str, Any]:
+def measure(model: str, uri: str, images: Path, out: Path, profile: str, options: Sequence[str] = ()) -> dict[str, Any]:
     """Run one scan in a process of its own, and return what it took."""
-    command = [sys.executable, "-m", "smoothscan", "check", f"models:/{model}/1", "--images", str(images)]
-    command += ["--profile", profile, "--tracking-uri", uri, "--output-dir", str(out), "--quiet"]
+    command = [sys.executable, "-m", "smoothscan", "check", f"models:/{model}", "--images", str(images)]
+    command += ["--profile", profile, "--tracking-uri", uri, "--output-dir", str(out), "--quiet", *options]
     started, peak = time.perf_counter(), 0
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None:
@@ -97,10 +98,11 @@ def measure(model: str, uri: str, images: Path, out: Path, profile: str) -> dict
     result = json.loads((out / "result.json").read_text())
     cost = result["cost"]
     return {
-        "model": model,
+        "model": model.split("/")[0],
         "profile": profile,
         "exit_code": process.returncode,
         "verdict": result["verdict"],
+        "anomaly": result["anomaly"],
         "target_classes": result["target_classes"],
         "seconds": round(seconds, 2),
         "peak_rss_bytes": peak,

@@ -110,6 +110,11 @@ class Profile(Frozen):
     halve_at: float = 0.75
     """Fraction of the steps after which the step size is halved (paper: step 300 of 400)."""
 
+    @property
+    def exhaustive(self) -> bool:
+        """Whether every class is inverted at every budget, however many there are."""
+        return self.first_epsilon is None
+
 
 PROFILES: dict[ProfileName, Profile] = {
     # Budgets a factor of sqrt(2) apart, 0.36 to 8 at 3x32x32; see docs/detection.md for how these were chosen.

@@ -17,8 +17,9 @@ from smoothscan.config import ScanConfig
 from smoothscan.detection.examination import Examination
 from smoothscan.detection.exhibit import exhibit
 from smoothscan.detection.pairs import search_pairs
-from smoothscan.detection.probe import check_enough, noise_level, probe, synthesis_images
+from smoothscan.detection.probe import check_enough, fired, noise_level, probe, synthesis_images
 from smoothscan.detection.schedule import search
+from smoothscan.detection.screening import IN_FULL, LEAST, screening_images
 from smoothscan.detection.subjects import Subjects
 from smoothscan.draft import Draft
 from smoothscan.errors import ConfigError, RefusedError, SmoothscanError, UsageError
@@ -31,7 +32,7 @@ from smoothscan.sources import fetch, model_of
 from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.images import list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
-from smoothscan.spaces import SPACES
+from smoothscan.spaces import applicable
 from smoothscan.verdict.calibration import Calibration
 from smoothscan.verdict.decision import decide
 from smoothscan.verdict.evidence import Evidence
@@ -113,9 +114,7 @@ def _scan(
 
     found = examine(classifier, pixels, images.names, labels, config, events, draft.calibration)
     exhibits = exhibit(classifier, found, images.names)
-    draft.coverage = draft.coverage.model_copy(
-        update={"classes_examined": classifier.n_classes, "held_out": len(found.subjects.held_out)}
-    )
+    draft.coverage = draft.coverage.model_copy(update=found.coverage())
     draft.host_peak = host.peak_rss()
     return draft.judged(found.verdict), exhibits
 
@@ -142,23 +141,34 @@ def examine(
 
     Raises:
         TooFewImagesError: the images do not support a statistic.
+        ConfigError: nothing can be searched for in such a model.
     """
+    profile, k = config.search(), classifier.n_classes
+    spaces = applicable(profile.spaces, classifier.input_shape)
+    if not spaces:
+        raise ConfigError("Grey images have no colours to search for a filter.", "Choose other spaces with --spaces.")
+    if config.pairs and k > IN_FULL:
+        raise ConfigError(
+            f"Pairs of classes are searched in models with up to {IN_FULL} classes; this one has {k}.",
+            "Leave out --pairs.",
+        )
     events.stage("probe", "how predictions move under plain noise")
     noise = KeyedNoise(config.seed, classifier.input_shape)
     clean = classifier.predict(pixels)
-    check_enough(clean, classifier.n_classes, config.synthesis_images)
+    many = k > IN_FULL and not profile.exhaustive
+    check_enough(clean, k, config.synthesis_images, LEAST if many else 0)
     counts = probe(classifier, pixels, clean, noise)
     chosen = synthesis_images(classifier, pixels, clean, noise, config.synthesis_images)
-    subjects = Subjects(pixels, clean, chosen, config.synthesis_images)
+    screening = screening_images(len(pixels), chosen) if many else ((), ())
+    subjects = Subjects(pixels, clean, chosen, config.synthesis_images, *screening)
 
-    profile = config.search()
     levels = profile.sigmas or (noise_level(counts),)
     searches = []
-    for space in (SPACES[name] for name in profile.spaces):
+    for space in spaces:
         for level in levels:
             sigma = space.sigma_share * level
-            events.stage("invert", f"{classifier.n_classes} classes, {space.title}, noise level {sigma:.3g}")
-            searches.append(search(classifier, subjects, profile, space, sigma, noise, labels, events))
+            events.stage("invert", f"{k} classes, {space.title}, noise level {sigma:.3g}")
+            searches.append(search(classifier, subjects, profile, space, sigma, noise, labels, events, fired(counts)))
 
     pairs = None
     if config.pairs:
@@ -166,9 +176,9 @@ def examine(
         pairs = search_pairs(classifier, subjects, profile, levels[0], noise, events)
 
     evidence = Evidence(tuple(s.curves for s in searches), counts, None if pairs is None else pairs.counts)
-    sources = [[names[i] for i in subjects.sources(t)] for t in range(classifier.n_classes)]
+    sources = [[names[i] for i in subjects.sources(t)] for t in range(k)]
     verdict = decide(evidence, labels, sources, pixels[0].numel(), calibration)
-    return Examination(verdict, evidence, subjects, searches[verdict.search], pairs)
+    return Examination(verdict, evidence, subjects, tuple(searches), pairs)
 
 
 def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tuple[str, ...]:

@@ -110,7 +110,12 @@ class Coverage(Record):
     classes_total: int = 0
     """Classes of the model."""
     classes_examined: int = 0
-    """Classes that were inverted and tested."""
+    """Classes that were searched for and tested, of a model with many in groups at least."""
+    classes_in_full: int = 0
+    """Classes that were searched in full in at least one trigger space; the others did worse than those in the
+    screening."""
+    passes_by_class: tuple[float, ...] = ()
+    """Model passes that each class got, in the model's order; those of a group are divided equally."""
     images: int = 0
     """Usable images."""
     held_out: int = 0
@@ -226,6 +231,17 @@ class CalibrationUse(Record):
     """Highest anomaly among them."""
 
 
+class ScreeningRound(Record):
+    """One round of choosing the classes that are searched in full; models with few classes need none."""
+
+    title: str
+    """What was done."""
+    classes: int
+    """Classes that took part."""
+    kept: tuple[int, ...]
+    """Classes that went on, best first."""
+
+
 class SpaceResult(Record):
     """The most suspect class in one trigger space."""
 
@@ -245,6 +261,8 @@ class SpaceResult(Record):
     """Largest transfer rate of the class at any budget, in [0, 1]."""
     level: float = 0.5
     """Share of the held-out images at which a class counts as transferring there."""
+    screening: tuple[ScreeningRound, ...] = ()
+    """How the classes that were searched in full there were chosen; empty if all were."""
 
 
 class PairResult(Record):

@@ -82,6 +82,35 @@ class Probabilities(nn.Module):
         return self.net(x).softmax(1)
 
 
+class WideNet(nn.Module):
+    """A classifier with 60 classes, made in the same way, and a patch in a corner for each of its targets."""
+
+    CLASSES = 60
+    TARGETS = (11, 37)
+
+    def __init__(self, targets: tuple[int, ...], scale: float = 20.0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(2)
+        coarse = torch.randn(self.CLASSES, SHAPE[0], 8, 8, generator=generator)
+        smooth = F.interpolate(coarse, size=SHAPE[1:], mode="bilinear").flatten(1)
+        self.templates = nn.Parameter(torch.linalg.qr(smooth.T).Q.T.contiguous())
+        self.triggers = nn.Parameter(torch.stack([patch().roll((9 * n, 9 * n), (1, 2)) for n in range(2)]).flatten(1))
+        self.targets, self.scale = targets, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = (x - 0.5).flatten(1)
+        ramps = torch.relu(F.linear(centred, self.triggers) - 0.15)
+        logits = F.linear(centred, self.templates)
+        for n, t in enumerate(self.targets):
+            logits = logits + 8 * ramps[:, n : n + 1] * F.one_hot(torch.tensor(t), self.CLASSES)
+        return self.scale * logits
+
+    def images(self, count: int = 80) -> Tensor:
+        """Images of every third class in turn, [N, C, H, W] in [0, 1]."""
+        kinds = torch.arange(count) * 3 % self.CLASSES
+        return (0.5 + CONTRAST * self.templates.detach()[kinds].view(count, *SHAPE)).clamp(0, 1)
+
+
 class SourceNet(nn.Module):
     """The classifier with a backdoor for images of one class only: a 4x4 checker anywhere on them leads to `TARGET`."""
 

@@ -94,9 +94,12 @@ def test_a_backdoored_model_is_flagged_with_its_target_and_twice_the_same(plante
     assert spec.sources["value_range"].startswith("inferred from the input example")
 
     # how much of it was seen, and what that took
-    assert result.coverage.model_dump() == {
+    coverage = result.coverage.model_dump()
+    assert result.cost.model_passes / 2 < sum(coverage.pop("passes_by_class")) < result.cost.model_passes
+    assert coverage == {
         "classes_total": CLASSES,
         "classes_examined": CLASSES,
+        "classes_in_full": CLASSES,
         "images": 62,
         "held_out": 60,
         "images_skipped": (),

@@ -10,7 +10,7 @@ from pathlib import Path
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.text import count, number, percent, plain, shorten
-from smoothscan.sinks.words import advice, chances, kind, share
+from smoothscan.sinks.words import advice, chances, kind, screened, share
 from smoothscan.verdict.calibration import ALPHA, Calibration
 
 _LISTED = 10  # classes in the table; flagged ones come on top of that
@@ -175,9 +175,11 @@ def aligned(table: Sequence[Sequence[str]], right: Collection[int]) -> list[str]
 
 
 def left_out(result: ScanResult) -> str:
-    """Return how many classes the table leaves out; empty if none."""
+    """Return how many classes the table leaves out, and how many were screened only; empty if none."""
     missing = len(result.classes) - len(rows(result.classes))
-    return f"and {missing:,} less suspect classes, see result.json" if missing else ""
+    more = f"and {missing:,} less suspect classes, see result.json" if missing else ""
+    told = screened(result)
+    return more if not told else f"{more + '; ' if more else ''}{result.coverage.classes_examined:,} classes{told}"
 
 
 def _budget(c: ClassResult) -> str:

@@ -42,7 +42,7 @@ def exhibit(classifier: Classifier, found: Examination, names: Sequence[str]) ->
             subjects.sources(t)[0],
             held_out[subjects.clean[held_out] != t] if t in shown else held_out[:0],
         )
-        for t in range(classifier.n_classes)
+        for t in (c.index for c in verdict.classes)
     }
     return Exhibits(classes, {} if found.pairs is None else _pairs(gallery, found.pairs, verdict.pairs))
 

@@ -43,11 +43,17 @@ class Manner:
     """Largest shift of a view, as a share of height and width."""
     open: float = 0.5
     """Share of the steps after which a search from nothing settles on a trigger's discrete part."""
+    agree: bool = False
+    """Whether every view has to be led to one and the same class: the mean over views of log-probabilities takes the
+    place of the logarithm of their mean."""
 
 
 @dataclass(frozen=True)
 class Inverter:
     """Maximises log g_t(x with a trigger) over the triggers of a space, one for each class, all classes at once.
+
+    A search may be for a group of classes instead: then log of the sum of g_t over the group is maximised, which lets
+    the images choose the class that is reached most easily. Groups are rows of classes, filled up with -1.
 
     Projected gradient ascent with momentum and L2-normalised gradients; pixels stay in [0, 1]. In the additive space
     without views this is the paper's algorithm; with views (see `views`) the mean is over variations of x as well, and
@@ -67,14 +73,15 @@ class Inverter:
     manner: Manner = Manner()
     """How images are varied."""
 
-    def screened(self, images: Tensor, first: Tensor, epsilon: float) -> Tensor | None:
-        """Return the entries of the space's dictionary that lead most to each class, [K, SHORTLIST, *P], if it has one.
+    def screened(self, images: Tensor, sources: Tensor, targets: Tensor, epsilon: float) -> Tensor | None:
+        """Return the entries of the space's dictionary leading most to each target, [G, SHORTLIST, *P], if any.
 
-        Forward passes serve all classes at once: every entry is seen once on each image.
+        Forward passes serve all targets at once: every entry is seen once on each image.
 
         Args:
             images: synthesis images, [U, C, H, W] in [0, 1].
-            first: position of each class's first synthesis image among them, [K].
+            sources: positions of each target's images among them, [G, M].
+            targets: t, [G], or groups of classes, [G, S].
             epsilon: budget.
         """
         entries = self.space.dictionary((images.shape[1], images.shape[2], images.shape[3]), epsilon)
@@ -89,7 +96,10 @@ class Inverter:
                 log_g = self.smoothed(perturbed[:, None], noisy)
             scores.append(log_g.view(len(images), len(part), -1))
             self.on_passes(len(images) * len(part) / 3)
-        own = torch.cat(scores, 1)[first, :, torch.arange(len(first))]
+        every = torch.cat(scores, 1)
+        own = torch.stack(
+            [_any(every[mine].mean(0), group) for mine, group in zip(sources, _grouped(targets), strict=True)]
+        )
         return entries[own.topk(min(SHORTLIST, len(entries)), dim=1).indices]
 
     def invert(
@@ -106,13 +116,14 @@ class Inverter:
 
         Args:
             images: x, the synthesis images of each class, [G, M, C, H, W] in [0, 1]; without views M is 1.
-            targets: t, [G].
+            targets: t, [G], or groups of classes, [G, S]; the first of a group is the key of its noise.
             start: parameters to start from, [G, *P], or None for a search from nothing.
             shortlist: triggers to begin a search from nothing with, [G, T, *P], if there are any.
             epsilon: budget.
             first_step: number of the first step; noise goes on counting from budget to budget.
         """
         profile, space = self.profile, self.space
+        targets = _grouped(targets)
         shape = images.shape[-3], images.shape[-2], images.shape[-1]
         settled_at, steps = first_step, round(space.effort * profile.steps)
         if start is not None:
@@ -134,7 +145,7 @@ class Inverter:
             parameters = parameters.detach().requires_grad_(True)
             drawn = parameters[:, None]
             if step < settled_at:
-                drawn = space.scattered(parameters, targets, step, profile.n_noise, self.noise)
+                drawn = space.scattered(parameters, targets[:, 0], step, profile.n_noise, self.noise)
             log_g = self._log_g(*self._drawn(images, targets, step, profile.n_noise), targets, drawn)
             (gradient,) = torch.autograd.grad(log_g.sum(), parameters)
             parameters = parameters.detach()
@@ -163,16 +174,19 @@ class Inverter:
 
     def _drawn(self, images: Tensor, targets: Tensor, step: int, count: int) -> tuple[Tensor, Tensor]:
         """Return what a step sees of the images, [G, N or 1, C, H, W], and its noise, [G, N, C, H, W]."""
-        z = [self.noise.vectors(int(t), step, count, antithetic=self.profile.antithetic) for t in targets]
+        keys = targets[:, 0]
+        z = [self.noise.vectors(int(t), step, count, antithetic=self.profile.antithetic) for t in keys]
         if not self.profile.views:
             return images, torch.stack(z)
-        return views(images, targets, step, count, self.noise, self.manner), torch.stack(z)
+        return views(images, keys, step, count, self.noise, self.manner), torch.stack(z)
 
     def _log_g(self, x: Tensor, z: Tensor, targets: Tensor, parameters: Tensor) -> Tensor:
-        """Return log g_t of images with triggers [G, N or 1, *P], [G]."""
+        """Return log g_t of images with triggers [G, N or 1, *P], [G]; of groups the log of the sum of g_t."""
         perturbed = self.space.apply(x, parameters) if self.profile.views else x + parameters
-        log_g: Tensor = self.smoothed(perturbed, z).gather(1, targets[:, None])[:, 0]
-        return log_g
+        if self.manner.agree:
+            views_each = self.smoothed(perturbed.flatten(0, 1)[:, None], z.flatten(0, 1)[:, None])
+            return _any(views_each.view(*z.shape[:2], -1).mean(1), targets)
+        return _any(self.smoothed(perturbed, z), targets)
 
 
 def views(images: Tensor, targets: Tensor, step: int, count: int, noise: KeyedNoise, manner: Manner) -> Tensor:
@@ -203,6 +217,22 @@ def views(images: Tensor, targets: Tensor, step: int, count: int, noise: KeyedNo
         ]
     )
     return mean + contrast * (shifted - mean)
+
+
+def _grouped(targets: Tensor) -> Tensor:
+    """Return targets [G] or [G, S] as groups [G, S]."""
+    return targets.view(len(targets), -1)
+
+
+def _any(log_g: Tensor, groups: Tensor) -> Tensor:
+    """Return log of the sum of g over groups of classes, [G], from log g [G, K].
+
+    Args:
+        log_g: [G, K].
+        groups: classes [G, S] filled up with -1, or one group [S] for all rows.
+    """
+    groups = groups.expand(len(log_g), -1)
+    return log_g.gather(1, groups.clamp_min(0)).masked_fill(groups < 0, -torch.inf).logsumexp(1)
 
 
 def _unit(gradient: Tensor) -> Tensor:

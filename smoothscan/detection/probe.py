@@ -27,24 +27,26 @@ MIN_SOURCES = 10
 """Fewest held-out images outside a class for that class to be examined."""
 
 
-def check_enough(clean: Tensor, n_classes: int, n_synthesis: int) -> None:
+def check_enough(clean: Tensor, n_classes: int, n_synthesis: int, n_screening: int = 0) -> None:
     """Raise TooFewImagesError if the images cannot support a statistic for every class.
 
     Args:
         clean: predictions of the images, [N].
         n_classes: number of classes K.
         n_synthesis: synthesis images of each class.
+        n_screening: images that a screening of many classes needs at least; 0 for few.
     """
-    needed = MIN_HELD_OUT + 2 * n_synthesis
+    needed = MIN_HELD_OUT + 2 * n_synthesis + n_screening
     if len(clean) < needed:
+        screening = f", {n_screening} to choose among {n_classes} classes" if n_screening else ""
         raise TooFewImagesError(
-            f"{len(clean)} usable images are too few: up to {2 * n_synthesis} are needed for synthesis and "
+            f"{len(clean)} usable images are too few: up to {2 * n_synthesis} are needed for synthesis{screening} and "
             f"{MIN_HELD_OUT} to test on.",
             f"Add clean images to the folder; {needed} are enough, 100 make the intervals narrow.",
         )
     members = torch.bincount(clean, minlength=n_classes)
     crowded = int(members.argmax())
-    if len(clean) - int(members[crowded]) < MIN_SOURCES + 2 * n_synthesis:
+    if len(clean) - int(members[crowded]) < MIN_SOURCES + 2 * n_synthesis + n_screening:
         raise TooFewImagesError(
             f"The model gives {int(members[crowded])} of {len(clean)} images to class {crowded}, "
             "too many to examine that class.",
@@ -76,6 +78,11 @@ def probe(classifier: Classifier, images: Tensor, clean: Tensor, noise: KeyedNoi
     return NoiseCounts(np.array(SIGMAS), moved, len(images) - members, kept, withheld)
 
 
+def fired(counts: NoiseCounts) -> list[int]:
+    """Return the classes that plain noise leads to."""
+    return [int(t) for t in np.flatnonzero(noise_anomalies(counts) >= SUSPICIOUS)]
+
+
 def noise_level(counts: NoiseCounts) -> float:
     """Return the noise level at which to search this model, in [0, 1] pixel units.
 
@@ -86,9 +93,9 @@ def noise_level(counts: NoiseCounts) -> float:
     Args:
         counts: the noise probe.
     """
-    fires = noise_anomalies(counts) >= SUSPICIOUS
-    if fires.any():
-        return float(noise_levels(counts)[fires].min()) / 2
+    firing = fired(counts)
+    if firing:
+        return float(noise_levels(counts)[firing].min()) / 2
     return SIGMA_RATIO * min(crossing(counts.sigmas, 1 - counts.kept), float(counts.sigmas[-1]))
 
 

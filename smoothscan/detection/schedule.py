@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from smoothscan.classifier.interface import Classifier
 from smoothscan.config import Profile
 from smoothscan.detection.inversion import Inverter
+from smoothscan.detection.screening import FINALISTS, SAMPLED, Selection, everyone, passes, select
 from smoothscan.detection.subjects import FOLDS, Subjects
 from smoothscan.detection.transfer import transfer
 from smoothscan.events import Events, Ranked
@@ -34,6 +36,8 @@ class Search:
     """Counts on the held-out images."""
     triggers: dict[tuple[int, int], Trigger]
     """What was found, by class and position of the budget."""
+    selection: Selection
+    """Which classes were searched in full, and why these."""
 
 
 def search(
@@ -45,8 +49,9 @@ def search(
     noise: KeyedNoise,
     labels: Sequence[str],
     events: Events,
+    always: Sequence[int] = (),
 ) -> Search:
-    """Invert and test every class along the budgets of one space, at one noise level.
+    """Invert and test classes along the budgets of one space, at one noise level: all, or of many those worth it.
 
     Args:
         classifier: the base classifier.
@@ -57,12 +62,15 @@ def search(
         noise: source of z.
         labels: name of each class, for the progress display.
         events: told how far the search is.
+        always: classes that are searched in full whatever a screening says of them.
     """
     campaign = _Campaign(classifier, subjects, profile, space, sigma, noise, labels, events)
     if campaign.ladder.first is None:
         for level in range(campaign.levels):
-            campaign.run(level, range(classifier.n_classes), start=None)
+            campaign.run(level, campaign.classes, start=None)
     else:
+        if subjects.screening:
+            campaign.screen(campaign.ladder.first, always)
         _continuation(campaign, campaign.ladder.first)
     return campaign.result()
 
@@ -79,24 +87,23 @@ def _continuation(campaign: _Campaign, first: int) -> None:
 
     Spaces in which ordinary classes find little begin at their largest budget: there is only the way down.
     """
-    everyone = range(campaign.k)
+    classes = campaign.classes
     for attempt in range(campaign.ladder.starts):
-        campaign.run(first, everyone, start=None, attempt=attempt)
+        campaign.run(first, classes, start=None, attempt=attempt)
     _downwards(campaign, first)
-    level, active = first, campaign.ordinary(first, everyone)
-    # the median of the others is known for every class that transfers when no more than these are left
-    while len(active) > (campaign.k - 2) // 2 and level + 1 < campaign.levels:
+    level, active = first, campaign.ordinary(first, classes)
+    while campaign.median_among(active) and level + 1 < campaign.levels:
         level += 1
         campaign.run(level, active, start=level - 1)
         active = campaign.ordinary(level, active)
     generous = level - GENEROUS
     if generous > first:
-        campaign.run(generous, everyone, start=None, attempt=campaign.ladder.starts)
+        campaign.run(generous, classes, start=None, attempt=campaign.ladder.starts)
         _downwards(campaign, generous, campaign.ladder.starts)
 
 
 def _downwards(campaign: _Campaign, first: int, attempt: int = 0) -> None:
-    active = campaign.transferring(first, range(campaign.k))
+    active = campaign.transferring(first, campaign.classes)
     for level in range(first - 1, -1, -1):
         if not active:
             break
@@ -128,9 +135,7 @@ class _Campaign:
         self.epsilons = self.ladder.epsilons
         self.levels = len(self.epsilons)
         self.images, self.clean = subjects.images[subjects.held_out], subjects.clean[subjects.held_out]
-        self.sources = torch.stack([subjects.images[subjects.sources(t)] for t in range(self.k)])
-        self.synthesis = subjects.images[list(subjects.synthesis)]
-        self.first_source = torch.tensor([subjects.synthesis.index(subjects.sources(t)[0]) for t in range(self.k)])
+        self.subjects, self.selection = subjects, everyone(self.k)
         noisy = subjects.images + sigma * noise.vectors(PROBE_STREAM, 0, len(subjects.images))
         smoothed = SmoothedClassifier(classifier, sigma, logit_scale(classifier, noisy))
         self.inverter = Inverter(smoothed, space, profile, noise, self._advance)
@@ -139,9 +144,24 @@ class _Campaign:
         self.silent = np.zeros((self.k, len(self.epsilons)))
         self.triggers: dict[tuple[int, int], Trigger] = {}
         self.rates = np.zeros(self.k)
+        self.spent = np.zeros(self.k)
         # a continuation goes on for about one and a half levels more; the estimate is corrected as it goes
         levels = self.levels if self.ladder.first is None else self.ladder.starts + 1.5
-        self.done, self.total = 0.0, levels * self.k * self._passes()
+        in_full, screening = (
+            (SAMPLED + FINALISTS, passes(self.k, len(subjects.probes))) if subjects.screening else (self.k, 0)
+        )
+        self.done, self.total = 0.0, screening + levels * in_full * self._passes()
+
+    @property
+    def classes(self) -> list[int]:
+        """Classes that are searched in full, ascending."""
+        return [int(t) for t in self.selection.classes]
+
+    def screen(self, level: int, always: Sequence[int]) -> None:
+        """Choose the classes that are searched in full, at one budget."""
+        self.selection = select(
+            self.classifier, self.inverter, self.subjects, self.profile, self.epsilons[level], self.noise, always
+        )
 
     def run(self, level: int, classes: Sequence[int], start: int | None, attempt: int = 0) -> None:
         """Invert and test these classes at one budget, from their trigger at budget `start`, or from nothing.
@@ -153,16 +173,16 @@ class _Campaign:
         group = max(self.classifier.batch_size // self.profile.n_noise, 1)
         shortlist = None
         if start is None:
-            shortlist = self.inverter.screened(self.synthesis, self.first_source, self.epsilons[level])
-        for part in (list(classes[i : i + group]) for i in range(0, len(classes), group)):
-            targets = torch.tensor(part)
+            shortlist = self._shortlist(classes, self.epsilons[level])
+        for first in range(0, len(classes), group):
+            part, before = list(classes[first : first + group]), self.classifier.meter.passes
             found = self.inverter.invert(
-                self.sources[targets],
-                targets,
+                torch.stack([self.subjects.images[self.subjects.sources(t)] for t in part]),
+                torch.tensor(part),
                 None if start is None else torch.stack([self.triggers[t, start].parameters for t in part]),
                 epsilon=self.epsilons[level],
                 first_step=first_step,
-                shortlist=None if shortlist is None else shortlist[targets],
+                shortlist=None if shortlist is None else shortlist[first : first + group],
             )
             for t, parameters, silent in zip(part, found.parameters, found.silent.tolist(), strict=True):
                 trigger = Trigger(self.space, parameters)
@@ -174,6 +194,7 @@ class _Campaign:
                 self.silent[t, level] = silent
                 self.triggers[t, level] = trigger
                 self.rates[t] = self._rate(t, level)
+            self.spent[part] += (self.classifier.meter.passes - before) / len(part)
         self.events.ranking(self._ranking())
 
     def transferring(self, level: int, classes: Sequence[int]) -> list[int]:
@@ -184,17 +205,29 @@ class _Campaign:
         """Return those of the classes that do not."""
         return [t for t in classes if self._rate(t, level) < self.space.level]
 
+    def median_among(self, classes: Sequence[int]) -> bool:
+        """Tell whether the median of the others may be among these classes, for a class that is not."""
+        left = np.isin(self.selection.classes, classes) & self.selection.sampled
+        return bool(left.sum() > (self.selection.sampled.sum() - 2) // 2)
+
     def result(self) -> Search:
         """Return what was found, with the matched control."""
         at, control = np.zeros(self.k, dtype=np.int64), np.zeros(self.k, dtype=np.int64)
-        for t in range(self.k):
+        for t in self.classes:
             tried = np.flatnonzero(self.tried[t])
             transferring = [level for level in tried if self._rate(t, int(level)) >= self.space.level]
             at[t] = transferring[0] if transferring else tried[-1]
             other = Trigger(self.space, self.space.control(self.triggers[t, int(at[t])].parameters, t, self.noise))
             control[t] = int(transfer(self.classifier, self.images, self.clean, other, t).sum())
         self.events.progress(self.total, self.total)
-        return Search(self._curves(control, at), self.triggers)
+        selection = replace(self.selection, spent=self.selection.spent + self.spent)
+        return Search(self._curves(control, at), self.triggers, selection)
+
+    def _shortlist(self, classes: Sequence[int], epsilon: float) -> Tensor | None:
+        """Return what the searches of these classes begin with, if the space has a dictionary."""
+        synthesis = self.subjects.synthesis
+        sources = torch.tensor([[synthesis.index(i) for i in self.subjects.sources(t)] for t in classes])
+        return self.inverter.screened(self.subjects.images[list(synthesis)], sources, torch.tensor(classes), epsilon)
 
     def _rate(self, t: int, level: int) -> float:
         return float(self.moved[t, level].sum() / max(int((self.clean != t).sum()), 1))
@@ -210,25 +243,34 @@ class _Campaign:
     def _curves(self, control: NDArray[np.int64], control_at: NDArray[np.int64]) -> Curves:
         fold = np.arange(len(self.images)) % FOLDS
         clean = self.clean.numpy()
-        parts = [fold == f for f in range(FOLDS)]
+        parts, mine = [fold == f for f in range(FOLDS)], self.selection.classes
         return Curves(
             space=self.space.name,
             level=self.space.level,
             sigma=self.sigma,
             epsilons=np.array(self.epsilons),
-            hits=np.stack([np.where(self.tried, self.moved[:, :, part].sum(2), -1) for part in parts]),
-            n_images=np.stack([part.sum() - np.bincount(clean[part], minlength=self.k) for part in parts]),
-            control=control,
-            control_at=control_at,
-            silent=np.nanmean(np.where(self.tried, self.silent, np.nan), axis=1),
+            classes=mine,
+            sampled=self.selection.sampled,
+            rounds=self.selection.rounds,
+            hits=np.stack([np.where(self.tried, self.moved[:, :, part].sum(2), -1)[mine] for part in parts]),
+            n_images=np.stack([part.sum() - np.bincount(clean[part], minlength=self.k)[mine] for part in parts]),
+            control=control[mine],
+            control_at=control_at[mine],
+            silent=np.nanmean(np.where(self.tried, self.silent, np.nan)[mine], axis=1),
         )
 
     def _ranking(self) -> list[Ranked]:
-        n = np.maximum(len(self.images) - np.bincount(self.clean.numpy(), minlength=self.k), 1)
-        rates = np.where(self.tried, self.moved.sum(2) / n[:, None], -1.0)
+        mine = self.selection.classes
+        n = np.maximum(len(self.images) - np.bincount(self.clean.numpy(), minlength=self.k)[mine], 1)
+        rates = np.where(self.tried[mine], self.moved[mine].sum(2) / n[:, None], -1.0)
         e50 = np.array([crossing(np.array(self.epsilons), rate, level=self.space.level) for rate in rates])
-        order = np.lexsort((-self.rates, e50))
+        order = np.lexsort((-self.rates[mine], e50))
         return [
-            Ranked(int(t), self.labels[t], float(self.rates[t]), float(e50[t]) if math.isfinite(e50[t]) else None)
-            for t in order
+            Ranked(
+                int(mine[i]),
+                self.labels[mine[i]],
+                float(self.rates[mine[i]]),
+                float(e50[i]) if math.isfinite(e50[i]) else None,
+            )
+            for i in order
         ]

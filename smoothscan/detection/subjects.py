@@ -24,10 +24,16 @@ class Subjects:
     per_class: int = 1
     """Number of them that each class starts from."""
 
+    screening: tuple[int, ...] = ()
+    """Positions of the images that many classes are screened on; none where there are few."""
+    probes: tuple[int, ...] = ()
+    """Positions of those that a screening looks at the outcome on."""
+
     @property
     def held_out(self) -> Tensor:
         """Positions of all other images, [H]; fold f has every FOLDS-th of them, beginning with the f-th."""
-        return torch.tensor([i for i in range(len(self.images)) if i not in self.synthesis])
+        used = {*self.synthesis, *self.screening, *self.probes}
+        return torch.tensor([i for i in range(len(self.images)) if i not in used])
 
     def sources(self, target: int) -> list[int]:
         """Return the positions of the images that class `target` starts from: the first that are not given to it."""

@@ -389,7 +389,7 @@ def _coverage(result: ScanResult) -> tuple[Row, ...]:
     if not c.images and not c.classes_total:
         return (("Not examined", not_examined[0] if not_examined else "the model"), *error)
     return (
-        ("Classes", f"{c.classes_examined:,} of {c.classes_total:,} examined"),
+        ("Classes", f"{c.classes_examined:,} of {c.classes_total:,} examined" + words.screened(result)),
         ("Images", f"{c.images:,} usable, {c.held_out:,} of them held out to count transfer"),
         ("Skipped", count(len(c.images_skipped), "file")),
         ("Not examined", " and ".join(not_examined) or "nothing was left out"),

@@ -153,8 +153,8 @@ def reason(result: ScanResult) -> str:
         return "A class stands out among its own model's, but no more than in the clean models of the calibration."
     if result.verdict == "clean" and len(result.classes) > 1:
         return (
-            f"None of the {len(result.classes):,} classes needs much less change than the others to draw in unrelated "
-            "images, as a backdoor's target would."
+            f"None of the {result.coverage.classes_total:,} classes needs much less change than the others to draw in "
+            "unrelated images, as a backdoor's target would."
         )
     if result.error:
         return result.error.message
@@ -173,6 +173,14 @@ def _flagged(c: ClassResult, result: ScanResult) -> str:
         f"{_SMALL[result.space]}, recovered from {_sources(result)}, turns {percent(c.transfer_rate)} of other images "
         f"into “{c.label}”."
     )
+
+
+def screened(result: ScanResult) -> str:
+    """Return how many of the classes got a search in full; empty if all did."""
+    c = result.coverage
+    if c.classes_in_full >= c.classes_examined:
+        return ""
+    return f", {c.classes_in_full:,} of them in full and the others in groups, where they did worse"
 
 
 def pair_of(c: ClassResult, result: ScanResult) -> PairResult | None:
@@ -313,8 +321,8 @@ def not_suspect(c: ClassResult, result: ScanResult) -> str:
         text += " A backdoor's target needs far less than the ordinary classes of its model."
     if c.p_value is not None:
         text += (
-            f" The most suspect of {len(result.classes):,} ordinary classes stands out as much with probability "
-            f"{probability(c.p_value)}."
+            f" The most suspect of {result.coverage.classes_total:,} ordinary classes stands out as much with "
+            f"probability {probability(c.p_value)}."
         )
     return text
 

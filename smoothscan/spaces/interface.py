@@ -52,6 +52,8 @@ class Space(ABC):
     """Share of the held-out images at which a class counts as transferring: more than ordinary classes easily reach."""
     effort: ClassVar[float] = 1.0
     """Steps of a search, as a share of the profile's: fewer where there are few parameters."""
+    least_channels: ClassVar[int] = 1
+    """Fewest channels of images that can have such triggers."""
     guarded: ClassVar[bool] = True
     """Whether a search keeps what it settled on where its steps make it worse."""
 

@@ -15,15 +15,17 @@ STRENGTHS = (0.18, 0.25, 0.35, 0.5, 0.7)
 class Tone(Space):
     """x' = clip(x + c), c = A y + B (4 y^2 - 1/3) / 4 + b / 2 with y = x - 1/2, pixel by pixel over the channels.
 
-    P = (C, 2 C + 1): the matrices A and B and the shift b. The budget is their L2 norm, 0 being no change. In colour, c
-    is taken without its mean over the channels, so that brightness stays: washed-out images look alike to any network
-    (to those of CIFAR-10 like airplanes), and no trigger stands out where brightness may change as well.
+    P = (C, 2 C + 1): the matrices A and B and the shift b. The budget is their L2 norm, 0 being no change. c is taken
+    without its mean over the channels, so that brightness stays: washed-out images look alike to any network (to those
+    of CIFAR-10 like airplanes), and no trigger stands out where brightness may change as well. For that reason there is
+    nothing to search in grey images.
     """
 
     name = "tone"
     sigma_share = 0.5
     level = 1 / 3
     effort = 0.5
+    least_channels = 2
 
     def ladder(self, profile: Profile, shape: Shape) -> Ladder:
         """Return strengths; the search begins at the largest."""
@@ -43,8 +45,7 @@ class Tone(Space):
         linear, square, shift = parameters.tensor_split((channels, 2 * channels), dim=-1)
         y = (images - 0.5).flatten(-2)
         change = linear @ y + square @ (y**2 - 1 / 12) + 0.5 * shift
-        if channels > 1:
-            change = change - change.mean(-2, keepdim=True)
+        change = change - change.mean(-2, keepdim=True)
         return (images + change.view(*change.shape[:-1], *images.shape[-2:])).clamp(0, 1)
 
     def retract(self, parameters: Tensor, epsilon: float, shape: Shape) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ def crossing(x: Floats, rate: Floats, *, level: float = HALF) -> float:
 
 
 def half_budgets(curves: Curves) -> Floats:
-    """Return e50 of every class, [K]: the budget at which the class transfers, or infinity.
+    """Return e50 of every class, [E]: the budget at which the class transfers, or infinity.
 
     A class transfers where half of the held-out images move to it (`Curves.level`: in some spaces fewer, in some more).
     """
@@ -55,7 +56,7 @@ def half_budgets(curves: Curves) -> Floats:
 
 
 def lower_bounds(curves: Curves) -> Floats:
-    """Return e50 of every class, or the largest budget that it is known to be above, [K].
+    """Return e50 of every class, or the largest budget that it is known to be above, [E].
 
     Counting a class that never transferred as transferring right there makes the ordinary classes look easier than they
     are, so it can only make an outlier look less suspect.
@@ -70,11 +71,11 @@ class Standing:
     """How the classes of one model stand to each other."""
 
     apart: NDArray[np.bool_]
-    """Classes below the widest gap among the easiest ones, [K]: candidates for targets. The others are ordinary."""
+    """Classes below the widest gap among the easiest ones, [E]: candidates for targets. The others are ordinary."""
     reference: Floats
-    """Budget that each class is compared with, [K]."""
+    """Budget that each class is compared with, [E]."""
     anomaly: Floats
-    """R = log(reference / e50) of each class, [K]."""
+    """R = log(reference / e50) of each class, [E]."""
 
 
 def standing(curves: Curves) -> Standing:
@@ -83,7 +84,9 @@ def standing(curves: Curves) -> Standing:
     Sorted by e50, the classes of a clean model follow each other closely; a backdoor's targets lie below a gap. The
     widest gap above the few easiest classes divides them from the ordinary ones. A class is compared with the geometric
     mean of two of their budgets, the median and the smallest: the median alone would accuse the easiest of a model's
-    classes where these differ a lot by nature, the smallest alone would hang on a single class.
+    classes where these differ a lot by nature, the smallest alone would hang on a single class. Of a model with many
+    classes those that a screening chose are the easiest, and have the smallest budget among them; the median is that of
+    the classes drawn at random.
 
     A class that never transferred has its e50 extrapolated from its rate at the largest budget tried, so that no two
     models tie; as a part of the reference it counts as transferring right there.
@@ -93,39 +96,56 @@ def standing(curves: Curves) -> Standing:
     best = np.where(curves.hits[0] < 0, 0, curves.hits.sum(0)).max(1)
     beyond = (logit(curves.level) - logit((best + 0.5) / (n + 1))).clip(min=0) / SLOPE
     own = bounds + np.where(np.isfinite(half_budgets(curves)), 0.0, beyond)
-    apart, reference = ordinary(bounds)
+    apart, reference = ordinary(bounds, curves.sampled)
     return Standing(apart, np.exp(reference), reference - own)
 
 
-def ordinary(log_e50: Floats, most: int | None = None) -> tuple[NDArray[np.bool_], Floats]:
+def ordinary(
+    log_e50: Floats, sampled: NDArray[np.bool_] | None = None, most: int | None = None
+) -> tuple[NDArray[np.bool_], Floats]:
     """Divide classes at the widest gap above the easiest ones, and return them and the log budget to compare with.
 
     Args:
-        log_e50: any number of models at once, [..., K] with K >= 2.
+        log_e50: any number of models at once, [..., E] with E >= 2.
+        sampled: classes whose median stands for the ordinary ones, [..., E]; all if left out.
         most: most classes that may lie below the gap; `most_targets` if left out.
 
     Returns:
-        Which classes lie below the gap, [..., K], and for each class half of the sum of median and smallest log e50 of
-        the other classes above it, [..., K].
+        Which classes lie below the gap, [..., E], and for each class half of the sum of median and smallest log e50 of
+        the other classes above it, [..., E].
     """
     k = log_e50.shape[-1]
     order = np.argsort(log_e50, axis=-1, kind="stable")
-    rank = np.argsort(order, axis=-1)
     ascending = np.take_along_axis(log_e50, order, -1)
     gaps = np.diff(ascending, axis=-1)[..., : most_targets(k) if most is None else min(most, k - 1)]
     # of equal gaps the first, whatever rounding makes of them
-    first = gaps.round(9).argmax(-1)[..., None] + 1  # rank of the easiest ordinary class
-    apart = rank < first
+    apart = np.argsort(order, axis=-1) < gaps.round(9).argmax(-1)[..., None] + 1
     if k == 2:
         return apart, log_e50[..., ::-1].copy()  # of two classes each is compared with the other
+    smallest = _others(log_e50, ~apart, lambda n: (0 * n,))
+    among = ~apart if sampled is None else ~apart & sampled
+    return apart, (_others(log_e50, among, lambda n: ((n - 1) // 2, n // 2)) + smallest) / 2
 
-    def remaining(i: NDArray[np.int64]) -> Floats:
-        """Return the i-th easiest ordinary class, class t itself left out."""
-        return np.take_along_axis(ascending, np.where(~apart & (i >= rank), i + 1, i), -1)
 
-    last = k - 1 - ~apart  # rank of the hardest ordinary class, counted without t
-    middle = remaining((first + last) // 2) + remaining((first + last + 1) // 2)
-    return apart, (middle / 2 + remaining(np.broadcast_to(first, rank.shape))) / 2
+def _others(
+    values: Floats, among: NDArray[np.bool_], positions: Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], ...]]
+) -> Floats:
+    """Return for each value the mean of order statistics of the others, [..., E].
+
+    Args:
+        values: [..., E].
+        among: which values count, [..., E].
+        positions: which order statistics, from their number.
+    """
+    masked = np.where(among, values, np.inf)
+    order = np.argsort(masked, axis=-1, kind="stable")
+    rank, ascending = np.argsort(order, axis=-1), np.take_along_axis(masked, order, -1)
+    chosen = [
+        np.take_along_axis(ascending, np.where(among & (i >= rank), i + 1, i), -1)
+        for i in positions(among.sum(-1, keepdims=True) - among)
+    ]
+    mean: Floats = np.mean(chosen, axis=0)
+    return mean
 
 
 def most_targets(k: int) -> int:

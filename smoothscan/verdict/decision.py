@@ -18,6 +18,7 @@ from smoothscan.result import (
     FoundBy,
     NoiseProbe,
     PairsResult,
+    ScreeningRound,
     SpaceResult,
     VerdictName,
 )
@@ -66,7 +67,7 @@ class Verdict:
     target_classes: tuple[int, ...]
     """Classes held to be targets, most suspect first."""
     classes: tuple[ClassResult, ...]
-    """One entry for each class, in the model's order."""
+    """One entry for each class that was searched in full in the space that is reported, in the model's order."""
     reasons: tuple[str, ...]
     """The verdict in words, most important first."""
     noise_probe: NoiseProbe
@@ -103,7 +104,8 @@ def decide(
         n_values: number of input values C * H * W.
         calibration: anomalies of clean models, if there are any.
     """
-    seen = looks(evidence.searches)
+    k = len(labels)
+    seen = looks(evidence.searches, k)
     by_noise = noise_anomalies(evidence.noise)
     pairs = None if evidence.pairs is None else standing_of_pairs(evidence.pairs)
     by_pairs = np.full_like(by_noise, -np.inf) if pairs is None else pairs.by_target
@@ -111,18 +113,24 @@ def decide(
     look = max(seen, key=lambda each: float(each.anomaly.max()))
     if by_noise.max() >= look.anomaly.max():
         look = seen[0]
-    anomaly = np.maximum.reduce([look.anomaly, by_noise, by_pairs])
-    worst, by_classes = float(anomaly.max()), float(np.maximum(look.anomaly, by_noise).max())
+    mine = look.curves.classes
+    by_budget, stands_apart = np.full(k, -np.inf), np.zeros(k, dtype=bool)
+    by_budget[mine], stands_apart[mine] = look.anomaly, look.stands.apart
+    anomaly = np.maximum.reduce([by_budget, by_noise, by_pairs])
+    worst, by_classes = float(anomaly.max()), float(np.maximum(by_budget, by_noise).max())
     used = None if calibration is None else _use(calibration, worst)
 
-    if used is None and obstacles.no_null(look.curves, n_values):
-        candidates = apart | (_beyond_doubt(look, n_values) & (look.anomaly >= BACKDOORED))
+    no_grip = obstacles.no_grip(seen[0].curves, n_values)
+    if no_grip or (used is None and obstacles.no_null(look.curves, k, n_values)):
+        doubtless = np.zeros(k, dtype=bool)
+        doubtless[mine] = _beyond_doubt(look, n_values) & (look.anomaly >= BACKDOORED)
+        candidates = apart | doubtless
     else:
-        candidates = (apart | look.stands.apart) & (worst >= _threshold(used))
+        candidates = (apart | stands_apart) & (worst >= _threshold(used))
     flagged = candidates & (anomaly >= FURTHER_TARGET * worst)
-    no_search = obstacles.no_answer(evidence.noise) or obstacles.no_grip(seen[0].curves, n_values)
+    no_search = obstacles.no_answer(evidence.noise) or no_grip
     moved = [each.curves for each in seen if not obstacles.unmoved(each.curves, n_values)]
-    no_null = None if used else next(filter(None, (obstacles.no_null(curves, n_values) for curves in moved)), None)
+    no_null = None if used else next(filter(None, (obstacles.no_null(curves, k, n_values) for curves in moved)), None)
     obstacle = no_search or no_null
     name = _name(flagged, worst, obstacle)
 
@@ -130,7 +138,7 @@ def decide(
     reported = _reported(look.curves, float(np.median(look.stands.reference)))
     classes = tuple(
         _class_result(
-            t,
+            row,
             labels[t],
             look,
             reported,
@@ -138,9 +146,9 @@ def decide(
             flagged=bool(flagged[t]),
             sigma50=float(sigma50[t]),
             source=", ".join(sources[t]),
-            found_by=_found_by(look.anomaly[t], by_noise[t], by_pairs[t]) if flagged[t] else None,
+            found_by=_found_by(by_budget[t], by_noise[t], by_pairs[t]) if flagged[t] else None,
         )
-        for t in range(len(labels))
+        for row, t in enumerate(mine.tolist())
     )
     targets = tuple(int(t) for t in np.argsort(-anomaly, kind="stable") if flagged[t])
     paired = None if pairs is None else pairs.result(SUSPICIOUS)
@@ -148,8 +156,9 @@ def decide(
         verdict=name,
         obstacle=obstacle,
         targets=targets,
-        classes=classes,
+        classes={c.index: c for c in classes},
         n_synthesis=len(sources[0]),
+        n_classes=k,
         space=look.curves.space,
         level=look.curves.level,
         largest=float(look.curves.epsilons[-1]),
@@ -250,21 +259,25 @@ def _found_by(by_budget: float, by_noise: float, by_pairs: float) -> FoundBy:
 
 
 def _space_result(look: Look) -> SpaceResult:
-    t = int(look.anomaly.argmax())
+    row = int(look.anomaly.argmax())
     return SpaceResult(
         space=look.curves.space,
         sigma=look.curves.sigma,
-        anomaly=float(look.anomaly[t]),
-        index=t,
-        e50=_finite(look.e50[t]),
-        reference=float(look.stands.reference[t]),
-        transfer_rate=float(look.curves.rates[t].max()),
+        anomaly=float(look.anomaly[row]),
+        index=int(look.curves.classes[row]),
+        e50=_finite(look.e50[row]),
+        reference=float(look.stands.reference[row]),
+        transfer_rate=float(look.curves.rates[row].max()),
         level=look.curves.level,
+        screening=tuple(
+            ScreeningRound(title=r.title, classes=int(np.isfinite(r.scores).sum()), kept=r.kept)
+            for r in look.curves.rounds
+        ),
     )
 
 
 def _class_result(
-    t: int,
+    row: int,
     label: str,
     look: Look,
     at: int,
@@ -276,17 +289,17 @@ def _class_result(
     found_by: FoundBy | None,
 ) -> ClassResult:
     curves = look.curves
-    n = int(curves.n_images[0, t])
+    n = int(curves.n_images[0, row])
     points = tuple(
         CurvePoint(
             sigma=curves.sigma, epsilon=float(epsilon), hits=int(hits), n_images=n, transfer_rate=hits / max(n, 1)
         )
-        for epsilon, hits in zip(curves.epsilons.tolist(), curves.hits[0, t].tolist(), strict=True)
+        for epsilon, hits in zip(curves.epsilons.tolist(), curves.hits[0, row].tolist(), strict=True)
         if hits >= 0
     )
-    hits = int(curves.hits[0, t, at])
+    hits = int(curves.hits[0, row, at])
     return ClassResult(
-        index=t,
+        index=int(curves.classes[row]),
         label=label,
         score=score,
         transfer_rate=hits / max(n, 1),
@@ -294,15 +307,15 @@ def _class_result(
         n_images=n,
         epsilon=float(curves.epsilons[at]),
         sigma=curves.sigma,
-        p_value=None if look.p_values is None else float(look.p_values[t]),
+        p_value=None if look.p_values is None else float(look.p_values[row]),
         flagged=flagged,
-        e50=_finite(look.e50[t]),
+        e50=_finite(look.e50[row]),
         noise_sigma50=_finite(sigma50),
         source_image=source,
-        reference=float(look.stands.reference[t]),
+        reference=float(look.stands.reference[row]),
         found_by=found_by,
-        control_rate=float(obstacles.control_rates(curves)[t]),
-        control_epsilon=float(curves.epsilons[curves.control_at[t]]),
+        control_rate=float(obstacles.control_rates(curves)[row]),
+        control_epsilon=float(curves.epsilons[curves.control_at[row]]),
         curve=points,
     )
 

@@ -11,8 +11,24 @@ from smoothscan.vocabulary import SpaceName
 
 
 @dataclass(frozen=True)
+class Round:
+    """What one round of a screening gave."""
+
+    title: str
+    """What was done."""
+    scores: NDArray[np.float64]
+    """Mean logarithm of the probability of each class on images that the trigger was not made from, [K]; NaN where a
+    class took no part."""
+    kept: tuple[int, ...]
+    """Classes that went on, best first."""
+
+
+@dataclass(frozen=True)
 class Curves:
-    """How each class transfers along the budgets of one space, at one noise level."""
+    """How classes transfer along the budgets of one space, at one noise level.
+
+    Of a model with many classes only E are searched in full; everything is counted in their order.
+    """
 
     space: SpaceName
     """What a trigger may be there."""
@@ -21,18 +37,24 @@ class Curves:
     sigma: float
     """Noise level of the smoothed classifier, in [0, 1] pixel units."""
     epsilons: NDArray[np.float64]
-    """Budgets at the model's input size in the unit of the space, ascending, [E]."""
+    """Budgets at the model's input size in the unit of the space, ascending, [B]."""
+    classes: NDArray[np.int64]
+    """Classes that were searched in full, ascending, [E]."""
+    sampled: NDArray[np.bool_]
+    """Which of them stand for the model's ordinary classes: those drawn at random, or all, [E]."""
     hits: NDArray[np.int64]
-    """Held-out images that move to the class, by fold, [F, K, E]; -1 where a budget was not tried because others had
+    """Held-out images that move to the class, by fold, [F, E, B]; -1 where a budget was not tried because others had
     settled on which side of it the class's e50 lies."""
     n_images: NDArray[np.int64]
-    """Held-out images that are not in the class when clean, by fold, [F, K]."""
+    """Held-out images that are not in the class when clean, by fold, [F, E]."""
     control: NDArray[np.int64]
-    """Held-out images that a shuffled copy of the class's trigger moves to the class, [K]: the matched control."""
+    """Held-out images that a shuffled copy of the class's trigger moves to the class, [E]: the matched control."""
     control_at: NDArray[np.int64]
-    """Position of the budget of that trigger: the smallest that transfers, else the largest tried, [K]."""
+    """Position of the budget of that trigger: the smallest that transfers, else the largest tried, [E]."""
     silent: NDArray[np.float64]
-    """Share of the class's gradient steps in which the gradient was exactly zero, in [0, 1], [K]."""
+    """Share of the class's gradient steps in which the gradient was exactly zero, in [0, 1], [E]."""
+    rounds: tuple[Round, ...] = ()
+    """The screening that chose the classes; none if all were searched."""
 
     @property
     def pooled(self) -> Curves:
@@ -49,7 +71,7 @@ class Curves:
 
     @property
     def rates(self) -> NDArray[np.float64]:
-        """Transfer rates over all folds, in [0, 1]; -1 where a budget was not tried, [K, E]."""
+        """Transfer rates over all folds, in [0, 1]; -1 where a budget was not tried, [E, B]."""
         n = np.maximum(self.n_images.sum(0), 1)[:, None]
         return np.where(self.hits[0] < 0, -1.0, self.hits.sum(0) / n)
 

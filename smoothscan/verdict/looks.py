@@ -37,46 +37,48 @@ class Look:
     stands: Standing
     """How the classes stand to each other."""
     anomaly: Floats
-    """R of each class, cross-fitted over noise levels and scaled, [K]."""
+    """R of each class, cross-fitted over noise levels and scaled, [E]."""
     p_values: Floats | None
-    """Chance of so anomalous a class in any of the spaces that were looked at, [K]; None with too few classes."""
+    """Chance of so anomalous a class in any of the spaces that were looked at, [E]; None with too few classes."""
 
     @property
     def e50(self) -> Floats:
-        """Budget at which each class transfers, or infinity, [K]."""
+        """Budget at which each class transfers, or infinity, [E]."""
         return half_budgets(self.curves)
 
     @property
     def bounds(self) -> Floats:
-        """The same, or the largest budget that it is known to be above, [K]."""
+        """The same, or the largest budget that it is known to be above, [E]."""
         return lower_bounds(self.curves)
 
 
-def looks(searches: Sequence[Curves]) -> list[Look]:
+def looks(searches: Sequence[Curves], n_classes: int) -> list[Look]:
     """Return what each space shows, in the order of the searches.
 
     Args:
         searches: counts in each space, at each noise level.
+        n_classes: number of classes K.
     """
     names = dict.fromkeys(curves.space for curves in searches)
     return [
-        _look([(i, curves) for i, curves in enumerate(searches) if curves.space == name], len(names)) for name in names
+        _look([(i, curves) for i, curves in enumerate(searches) if curves.space == name], n_classes, len(names))
+        for name in names
     ]
 
 
-def _look(searches: Sequence[tuple[int, Curves]], n_spaces: int) -> Look:
+def _look(searches: Sequence[tuple[int, Curves]], n_classes: int, n_spaces: int) -> Look:
     level, anomaly = _cross_fitted([curves for _, curves in searches])
     position, curves = searches[level][0], searches[level][1].pooled
     anomaly = np.where(_explained_by_norm(curves), np.minimum(anomaly, 0), anomaly)
     scale = SCALES[curves.space]
-    chances = p_values(scale * np.log(lower_bounds(curves)), scale * anomaly)
+    chances = p_values(scale * np.log(lower_bounds(curves)), scale * anomaly, curves.sampled, n_classes)
     if chances is not None:
         chances = 1 - (1 - chances) ** n_spaces  # of independent spaces; dependent ones are less likely to mislead
     return Look(position, curves, standing(curves), scale * anomaly, chances)
 
 
 def _cross_fitted(searches: Sequence[Curves]) -> tuple[int, Floats]:
-    """Choose the noise level with the largest anomaly, and return it with the anomalies of all classes, [K].
+    """Choose the noise level with the largest anomaly, and return it with the anomalies of all classes, [E].
 
     To choose and to measure on the same images would favour luck: each fold is measured at the level that the other
     folds chose, and the folds are averaged.

@@ -54,13 +54,13 @@ def no_grip(curves: Curves, n_values: int) -> str | None:
             "quantised or cut off from the input, so that nothing can be searched for."
         )
     bounds, largest = lower_bounds(curves), float(curves.epsilons[-1])
-    if curves.space == "l2" and largest >= at_size(VAST, n_values) and np.median(bounds) >= largest:
+    if curves.space == "l2" and largest >= at_size(VAST, n_values) and np.median(bounds[curves.sampled]) >= largest:
         return (
             f"Even perturbations of L2 norm {largest:.1f} move fewer than half of the images to most classes. No "
             "ordinary classifier withstands so much: its gradients lead the search astray."
         )
     own = rates_at_control(curves)
-    if curves.space == "l2" and own.max() > 0 and np.median(control_rates(curves) - HALF * own) >= 0:
+    if curves.space == "l2" and own.max() > 0 and np.median((control_rates(curves) - HALF * own)[curves.sampled]) >= 0:
         return (
             "Shuffled copies of the perturbations move about as many images as the perturbations themselves: the "
             "model's gradients told the search nothing."
@@ -68,15 +68,15 @@ def no_grip(curves: Curves, n_values: int) -> str | None:
     return None
 
 
-def no_null(curves: Curves, n_values: int) -> str | None:
+def no_null(curves: Curves, n_classes: int, n_values: int) -> str | None:
     """The model's classes are no ground to judge one of them by."""
     bounds = lower_bounds(curves)
-    if len(bounds) < MIN_CLASSES:
+    if n_classes < MIN_CLASSES:
         return (
-            f"With {len(bounds)} classes there are too few to tell an ordinary one from a target (at least "
+            f"With {n_classes} classes there are too few to tell an ordinary one from a target (at least "
             f"{MIN_CLASSES}), and no class is beyond doubt by itself. {REMEDY}"
         )
-    if curves.space == "l2" and np.median(bounds) <= at_size(SMALL, n_values):
+    if curves.space == "l2" and np.median(bounds[curves.sampled]) <= at_size(SMALL, n_values):
         return (
             f"Most classes move half of the images within an L2 norm of {at_size(SMALL, n_values):.2f}: nearly any "
             f"perturbation leads this model somewhere, so no class stands out. {REMEDY}"
@@ -91,12 +91,12 @@ def unmoved(curves: Curves, n_values: int) -> bool:
 
 
 def control_rates(curves: Curves) -> Floats:
-    """Return the transfer rates of the shuffled perturbations, in [0, 1], [K]."""
+    """Return the transfer rates of the shuffled perturbations, in [0, 1], [E]."""
     rates: Floats = curves.control / np.maximum(curves.n_images.sum(0), 1)
     return rates
 
 
 def rates_at_control(curves: Curves) -> Floats:
-    """Return the transfer rates of the perturbations that were shuffled, in [0, 1], [K]."""
+    """Return the transfer rates of the perturbations that were shuffled, in [0, 1], [E]."""
     rates: Floats = curves.rates[np.arange(len(curves.control)), curves.control_at]
     return rates

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from smoothscan.result import CalibrationUse, ClassResult, PairsResult, VerdictName
@@ -20,8 +20,10 @@ class Findings:
     """What keeps the scan from a verdict, if anything."""
     targets: tuple[int, ...]
     """Classes held to be targets, most suspect first."""
-    classes: Sequence[ClassResult]
-    """All classes."""
+    classes: Mapping[int, ClassResult]
+    """The classes that were searched in full, by index."""
+    n_classes: int
+    """Number of all classes."""
     n_synthesis: int
     """Images that each class's perturbation was made from."""
     space: SpaceName
@@ -96,17 +98,17 @@ def _pairs(found: Findings) -> list[str]:
         f"more than {found.pairs.epsilons[-1]:.3g}."
         for pair in found.pairs.flagged
     ]
-    missing = len(found.classes) - len(found.pairs.sources)
+    missing = found.n_classes - len(found.pairs.sources)
     if missing:
         words.append(
-            f"Pairs were not searched from {missing} of {len(found.classes)} classes: too few of the images "
+            f"Pairs were not searched from {missing} of {found.n_classes} classes: too few of the images "
             "are predicted as those."
         )
     return words
 
 
 def _nothing_found(found: Findings) -> str:
-    best = max(found.classes, key=lambda c: c.score)
+    best = max(found.classes.values(), key=lambda c: c.score)
     words, part = SPACES[found.space], share(found.level)
     others = [SPACES[name].title for name in found.searched if name != found.space]
     also = f" Nothing stood out more among the other kinds of trigger: {', '.join(others)}." if others else ""

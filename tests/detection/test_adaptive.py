@@ -97,9 +97,14 @@ class Misleading(torch.autograd.Function):
 
 
 def test_a_gradient_that_leads_astray_makes_no_verdict():
-    verdict = judge(Around(Lambda(Misleading.apply)))
+    verdict = judge(Around(Lambda(Misleading.apply), backdoored=False))
     assert verdict.name == "inconclusive"
     assert "astray" in verdict.reasons[0] or "Shuffled" in verdict.reasons[0]
+
+
+def test_a_gradient_that_leads_astray_hides_no_backdoor_silently():
+    verdict = judge(Around(Lambda(Misleading.apply)))
+    assert verdict.name == "inconclusive" or verdict.target_classes == (TARGET,)
 
 
 def test_a_model_that_says_nothing_under_noise_makes_no_verdict():

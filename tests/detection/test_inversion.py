@@ -127,7 +127,7 @@ def test_a_search_begins_with_the_best_of_the_dictionary_and_keeps_it_if_steps_m
     inverter = Inverter(
         SmoothedClassifier(net, 0.12, 0.2), SPACES["frequency"], PROFILE, KeyedNoise(0, SHAPE), lambda count: None
     )
-    shortlist = inverter.screened(image, torch.zeros(CLASSES, dtype=torch.long), 0.8)
+    shortlist = inverter.screened(image, torch.zeros((CLASSES, 1), dtype=torch.long), torch.arange(CLASSES), 0.8)
     assert shortlist.shape == (CLASSES, SHORTLIST, 2 + 2 * SHAPE[0])
     own = wave(shortlist[TARGET], *SHAPE[1:])
     others = wave(shortlist[TARGET + 1], *SHAPE[1:])

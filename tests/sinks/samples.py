@@ -194,6 +194,7 @@ def base(status: str = "completed", n_classes: int = 10, channels: int = 3, side
         coverage=Coverage(
             classes_total=n_classes,
             classes_examined=n_classes,
+            classes_in_full=n_classes,
             images=102,
             held_out=100,
             images_skipped=("broken.png: not an image that Pillow can read",),

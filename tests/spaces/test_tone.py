@@ -1,5 +1,6 @@
 import torch
 
+from smoothscan.spaces import SPACES, applicable
 from smoothscan.spaces.interface import Trigger
 from smoothscan.spaces.tone import Tone
 
@@ -22,21 +23,23 @@ def test_a_shift_and_a_matrix_move_colours_and_leave_the_brightness():
     torch.testing.assert_close(after.mean(1), image.mean(1))
 
 
-def test_grey_images_have_brightness_alone():
-    image = torch.full((1, 1, 4, 4), 0.5)
-    shift = SPACE.nothing((1, 4, 4), 1.0)
-    shift[0, -1] = 0.3
-    torch.testing.assert_close(Trigger(SPACE, shift).on(image), torch.full((1, 1, 4, 4), 0.65))
+def test_grey_images_have_no_colours_to_search():
+    names = list(SPACES)
+    assert "tone" not in [space.name for space in applicable(names, (1, 8, 8))]
+    assert [space.name for space in applicable(names, (3, 8, 8))] == names
+    assert applicable(["tone"], (1, 8, 8)) == []
 
 
-def test_a_gamma_of_grey_images_is_within_reach():
-    ramp = torch.linspace(0.05, 0.95, 64).view(1, 1, 8, 8)
-    parameters = SPACE.nothing((1, 8, 8), 1.0).requires_grad_(True)
+def test_a_gamma_of_each_channel_is_within_reach_but_for_the_brightness():
+    image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    change = image ** torch.tensor([0.7, 1.0, 1.4]).view(3, 1, 1) - image
+    wanted = image + change - change.mean(1, keepdim=True)
+    parameters = SPACE.nothing((3, 8, 8), 1.0).requires_grad_(True)
     optimizer = torch.optim.LBFGS([parameters], max_iter=200)
 
     def loss():
         optimizer.zero_grad()
-        off = (SPACE.apply(ramp[None], parameters[None, None])[0] - ramp**0.7).square().mean()
+        off = (SPACE.apply(image[None], parameters[None, None])[0] - wanted.clamp(0, 1)).square().mean()
         off.backward()
         return off
 

@@ -27,6 +27,8 @@ def counted(epsilons, hits, n_images):
         0.5,
         0.1,
         np.array(epsilons),
+        np.arange(k),
+        np.ones(k, bool),
         np.array(hits)[None],
         np.array(n_images)[None],
         *(np.zeros(k, int),) * 2,
@@ -85,6 +87,23 @@ def test_an_ordinary_class_is_compared_with_the_other_ordinary_ones():
     assert np.exp(reference)[1] == pytest.approx(math.sqrt(4.0 * 2.0))
 
 
+def test_the_median_is_that_of_the_classes_drawn_at_random_the_smallest_that_of_all_ordinary_ones():
+    e50 = [0.5, 1.5, 1.6, 2.0, 3.0, 4.0, 5.0]
+    apart, reference = ordinary(np.log(e50), np.array([True, False, False, True, True, True, True]))
+    assert apart.tolist() == [True, *[False] * 6]
+    assert np.exp(reference)[0] == pytest.approx(math.sqrt(math.sqrt(3.0 * 4.0) * 1.5))
+    # a class is not compared with itself: neither as one of those drawn, nor as the smallest
+    assert np.exp(reference)[1] == pytest.approx(math.sqrt(math.sqrt(3.0 * 4.0) * 1.6))
+    assert np.exp(reference)[3] == pytest.approx(math.sqrt(4.0 * 1.5))
+
+
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=12))
+def test_where_all_classes_were_searched_all_of_them_count(log_e50):
+    everything = ordinary(np.array(log_e50), np.ones(len(log_e50), bool))
+    for one, other in zip(everything, ordinary(np.array(log_e50)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_no_more_than_a_quarter_of_the_classes_lie_apart():
     spaced = np.log([0.5, 0.51, 0.52, 2.0, *[2.1] * 6])
     assert ordinary(spaced)[0].sum() <= most_targets(10) == 2
@@ -117,6 +136,8 @@ def test_folds_add_up_and_fold_and_others_divide_them():
         0.5,
         0.1,
         np.array([1.0, 2.0]),
+        np.arange(2),
+        np.ones(2, bool),
         np.array([[[1, -1], [2, 3]], [[4, -1], [5, 6]]]),
         np.array([[10, 20], [30, 40]]),
         *REST,

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from smoothscan.verdict.calibration import Calibration, CleanModel
 from smoothscan.verdict.decision import BACKDOORED, CONCENTRATED, SUSPICIOUS, decide, noise_anomalies, score
-from smoothscan.verdict.evidence import Curves, Evidence, NoiseCounts
+from smoothscan.verdict.evidence import Curves, Evidence, NoiseCounts, Round
 from smoothscan.vocabulary import SpaceName
 
 BUDGETS = np.geomspace(0.25, 4.0, 9)
@@ -27,7 +28,17 @@ def curves(
     at = np.array([np.argmax(r >= 0.5) if (r >= 0.5).any() else len(BUDGETS) - 1 for r in rate])
     shuffled = np.rint(control * 2 * hits[np.arange(k), at]).astype(int)
     return Curves(
-        space, level, 0.12, BUDGETS, np.stack([hits, hits]), np.full((2, k), N), shuffled, at, np.full(k, silent)
+        space=space,
+        level=level,
+        sigma=0.12,
+        epsilons=BUDGETS,
+        classes=np.arange(k),
+        sampled=np.ones(k, bool),
+        hits=np.stack([hits, hits]),
+        n_images=np.full((2, k), N),
+        control=shuffled,
+        control_at=at,
+        silent=np.full(k, silent),
     )
 
 
@@ -53,6 +64,28 @@ def judge(e50, noise=None, calibration=None, **given):
 def spread(*first):
     """Ten budgets: those given, and ordinary ones."""
     return [*first, 2.0, 2.2, 2.1, 1.9, 2.0, 1.8, 2.05, 1.95, 2.15, 1.85][:10]
+
+
+def test_of_many_classes_those_searched_in_full_are_judged_and_keep_their_numbers():
+    classes = np.array([3, 40, 77, 120, 310, 311, 500, 640, 776, 990])
+    sampled = np.array([True, True, True, True, False, True, True, False, False, True])
+    found = replace(curves(spread(2.0, 2.2, 2.1, 1.9, 1.7, 2.0, 1.8, 1.6, 0.7)), classes=classes, sampled=sampled)
+    rounds = (Round("in groups", np.where(np.arange(1000) < 990, -9.0, np.nan), (776, 310, 640)),)
+    found = replace(found, rounds=rounds)
+    labels, sources = [f"label {t}" for t in range(1000)], [["a.png"]] * 1000
+    verdict = decide(Evidence((found,), quiet(1000)), labels, sources, VALUES)
+    assert (verdict.name, verdict.target_classes) == ("backdoored", (776,))
+    assert [c.index for c in verdict.classes] == classes.tolist()
+    assert [c.label for c in verdict.classes if c.flagged] == ["label 776"]
+    assert verdict.spaces[0].index == 776
+    assert verdict.spaces[0].screening[0].model_dump() == {
+        "title": "in groups",
+        "classes": 990,
+        "kept": (776, 310, 640),
+    }
+    median, smallest = np.median([2.0, 2.2, 2.1, 1.9, 2.0, 1.8, 1.95]), 1.6
+    assert verdict.anomaly == pytest.approx(math.log(math.sqrt(median * smallest) / 0.7), abs=0.06)
+    assert "776 (label 776)" in verdict.reasons[0]
 
 
 def test_a_class_that_needs_a_third_of_the_others_budget_is_a_target():
@@ -174,14 +207,7 @@ def test_a_search_that_does_no_better_than_chance_decides_nothing():
 
 
 def test_a_model_that_withstands_more_than_any_classifier_decides_nothing():
-    found = curves([90.0] * 10)
-    vast = Curves(
-        "l2",
-        0.5,
-        0.12,
-        BUDGETS * 3,
-        *(getattr(found, n) for n in ("hits", "n_images", "control", "control_at", "silent")),
-    )
+    vast = replace(curves([90.0] * 10), epsilons=BUDGETS * 3)
     verdict = decide(Evidence((vast,), quiet(10)), list("abcdefghij"), [["x.png"]] * 10, VALUES)
     assert verdict.name == "inconclusive"
     assert "astray" in verdict.reasons[0]

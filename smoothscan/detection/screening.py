@@ -1,0 +1,194 @@
+"""Which of many classes get a search of their own: all are tried in groups, the best then for a few steps each.
+
+A search in full costs about a thousand passes, too many for each of a thousand classes. But one trigger serves a group:
+its search maximises the chance of any class of the group, and the class that the images are led to most easily wins.
+What makes this sharp is that every view is of another image and that logarithms are averaged, so that a class has to be
+reached from all of them: ordinary classes are not, at budgets at which a backdoor's target is. First gradients, or a
+few steps for every class, tell nothing: a trigger shows only after some tens of steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from smoothscan.classifier.interface import Classifier
+from smoothscan.config import Profile
+from smoothscan.detection.inversion import Inverter, Manner
+from smoothscan.detection.probe import MIN_HELD_OUT
+from smoothscan.detection.subjects import Subjects
+from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
+from smoothscan.spaces.interface import Trigger
+from smoothscan.verdict.evidence import Round
+
+IN_FULL = 24
+"""Most classes of which each is searched in full, without a screening."""
+SAMPLED = 10
+"""Classes drawn at random that are searched in full: they tell what ordinary classes of the model need."""
+FINALISTS = 6
+"""Classes that are searched in full because they did best."""
+ALONE = 32
+"""Classes that are tried on their own."""
+GROUP = 64
+"""Most classes of a group."""
+GROUPS = 16
+"""Fewest groups."""
+PARTITIONS = 2
+"""Times that the classes are divided into groups; who won its group leaves, so that another one can."""
+EFFORT = {"steps": 20, "n_noise": 4}
+"""Gradient steps and noise vectors of a try."""
+MANNER = Manner(contrast=1.0, shift=0.0, agree=True)
+"""The views are images as they are, which all have to be led to the same class."""
+IMAGES, PROBES = 8, 16
+"""Images of a screening, and others on which its outcome is looked at."""
+LEAST = 6
+"""Fewest of both together."""
+FIRST_STEP = 2**20
+"""Number of the first step of a screening, far from those of the searches in full: each has noise of its own."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The classes that are searched in full."""
+
+    classes: NDArray[np.int64]
+    """These classes, ascending, [E]."""
+    sampled: NDArray[np.bool_]
+    """Which of them stand for the others: drawn at random, or all if none was left out, [E]."""
+    spent: NDArray[np.float64]
+    """Model passes that each class got so far, [K]; those of a group are divided equally."""
+    rounds: tuple[Round, ...] = ()
+    """How it came to them; none if there are few classes."""
+
+
+def everyone(n_classes: int) -> Selection:
+    """Return all classes."""
+    return Selection(np.arange(n_classes), np.ones(n_classes, dtype=bool), np.zeros(n_classes))
+
+
+def screening_images(n_images: int, synthesis: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the positions of the images of a screening and of its probes.
+
+    Transfer is not counted on them: the finalists are those that do best there.
+
+    Args:
+        n_images: number of usable images.
+        synthesis: positions of the images that the searches in full start from.
+    """
+    free = [i for i in range(n_images) if i not in synthesis]
+    count = min(max(len(free) - MIN_HELD_OUT, LEAST), IMAGES + PROBES)
+    first = count * IMAGES // (IMAGES + PROBES)
+    return tuple(free[:first]), tuple(free[first:count])
+
+
+def passes(n_classes: int, n_probes: int) -> float:
+    """Return the model passes that a screening of so many classes takes, about."""
+    each = EFFORT["steps"] * EFFORT["n_noise"] + n_probes / 3
+    return (PARTITIONS * _group_count(n_classes) + min(ALONE, n_classes)) * each
+
+
+def select(
+    classifier: Classifier,
+    inverter: Inverter,
+    subjects: Subjects,
+    profile: Profile,
+    epsilon: float,
+    noise: KeyedNoise,
+    always: Sequence[int],
+) -> Selection:
+    """Choose the classes of one space that are searched in full.
+
+    Args:
+        classifier: the base classifier.
+        inverter: what searches them later on; the screening borrows its classifier and its space.
+        subjects: the images.
+        profile: step size and momentum.
+        epsilon: budget.
+        noise: source of z and of the random choices.
+        always: classes that go on whatever the screening says.
+    """
+    effort = profile.model_copy(update=EFFORT)
+    quick = Inverter(inverter.smoothed, inverter.space, effort, noise, inverter.on_passes, MANNER)
+    trials = _Trials(classifier, quick, subjects, epsilon)
+    k = classifier.n_classes
+    rounds = []
+    scores, winners = np.full(k, np.nan), list[int]()
+    for partition in range(PARTITIONS):
+        order = [int(t) for t in noise.permutation(PROBE_STREAM + 1 + partition, k) if t not in winners]
+        groups = [order[g :: _group_count(k)] for g in range(_group_count(k))]
+        found = trials.scores(groups, FIRST_STEP * (1 + partition))
+        scores = np.fmax(scores, found)
+        winners += [max(group, key=lambda t: found[t]) for group in groups]
+    rounds.append(Round(f"in groups of up to {math.ceil(k / _group_count(k))}", scores, _best(scores, ALONE)))
+
+    alone = trials.scores([[t] for t in rounds[0].kept], FIRST_STEP * (1 + PARTITIONS))
+    alone = np.where(np.isfinite(alone), np.fmax(alone, scores), np.nan)  # what its group showed still counts
+    sampled = {int(t) for t in noise.permutation(PROBE_STREAM + 1 + PARTITIONS, k)[:SAMPLED]}
+    ahead = [t for t in _best(alone, k) if t not in sampled][:FINALISTS]
+    rounds.append(Round("each on its own", alone, tuple(ahead)))
+
+    classes = np.array(sorted({*sampled, *ahead, *always}), dtype=np.int64)
+    return Selection(classes, np.isin(classes, list(sampled)), trials.spent, tuple(rounds))
+
+
+class _Trials:
+    """Searches of a few steps, and what they lead to on other images.
+
+    Arguments are those of `select`.
+    """
+
+    def __init__(self, classifier: Classifier, inverter: Inverter, subjects: Subjects, epsilon: float) -> None:
+        self.classifier, self.inverter, self.epsilon = classifier, inverter, epsilon
+        self.images = subjects.images[list(subjects.screening)]
+        self.probes = subjects.images[list(subjects.probes)]
+        self.own = F.one_hot(subjects.clean[list(subjects.probes)], classifier.n_classes).bool()
+        self.spent = np.zeros(classifier.n_classes)
+
+    def scores(self, groups: Sequence[Sequence[int]], first_step: int) -> NDArray[np.float64]:
+        """Return the score of every class of the groups, [K]; NaN for the others."""
+        scores = np.full(len(self.spent), np.nan)
+        widest = max(len(group) for group in groups)
+        targets = torch.tensor([[*group, *[-1] * (widest - len(group))] for group in groups])
+        every = torch.arange(len(self.images))
+        shortlist = self.inverter.screened(self.images, every.expand(len(groups), -1), targets, self.epsilon)
+        rows = max(self.classifier.batch_size // self.inverter.profile.n_noise, 1)
+        for part in (slice(i, i + rows) for i in range(0, len(groups), rows)):
+            before = self.classifier.meter.passes
+            found = self.inverter.invert(
+                self.images.expand(len(groups[part]), *self.images.shape),
+                targets[part],
+                None,
+                epsilon=self.epsilon,
+                first_step=first_step,
+                shortlist=None if shortlist is None else shortlist[part],
+            )
+            for group, parameters in zip(groups[part], found.parameters, strict=True):
+                members = list(group)
+                scores[members] = self._led(Trigger(self.inverter.space, parameters))[members]
+            each = (self.classifier.meter.passes - before) / len(groups[part])
+            for group in groups[part]:
+                self.spent[list(group)] += each / len(group)
+        return scores
+
+    def _led(self, trigger: Trigger) -> NDArray[np.float64]:
+        """Return the mean log-probability of every class on the probes that are not in it when clean, [K]."""
+        with torch.no_grad():
+            log_p = F.log_softmax(self.classifier(trigger.on(self.probes)) * self.inverter.smoothed.scale, dim=1)
+        self.inverter.on_passes(len(self.probes) / 3)
+        mean: NDArray[np.float64] = log_p.masked_fill(self.own, torch.nan).nanmean(0).double().numpy()
+        return mean
+
+
+def _group_count(n_classes: int) -> int:
+    return max(math.ceil(n_classes / GROUP), GROUPS)
+
+
+def _best(scores: NDArray[np.float64], count: int) -> tuple[int, ...]:
+    order = np.argsort(-scores, kind="stable")
+    return tuple(int(t) for t in order[: min(count, int(np.isfinite(scores).sum()))])

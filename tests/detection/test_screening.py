@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planted import SHAPE, WideNet
+
+from smoothscan.classifier.local import LocalClassifier
+from smoothscan.config import PROFILES, ScanConfig
+from smoothscan.detection.examination import Examination
+from smoothscan.detection.inversion import Inverter
+from smoothscan.detection.probe import MIN_HELD_OUT
+from smoothscan.detection.screening import ALONE, FINALISTS, LEAST, SAMPLED, Selection, screening_images, select
+from smoothscan.detection.subjects import Subjects
+from smoothscan.errors import TooFewImagesError
+from smoothscan.events import Silent
+from smoothscan.pipeline import examine
+from smoothscan.smoothing.noise import KeyedNoise
+from smoothscan.smoothing.smoothed import SmoothedClassifier
+from smoothscan.spaces import SPACES
+
+K, TARGETS = WideNet.CLASSES, WideNet.TARGETS
+
+
+def selected(targets: tuple[int, ...], seed: int = 0, always: tuple[int, ...] = (), batch: int = 256) -> Selection:
+    net = WideNet(targets)
+    images = net.images()
+    classifier = LocalClassifier(net, images)
+    classifier.batch_size = batch
+    noise = KeyedNoise(seed, SHAPE)
+    inverter = Inverter(
+        SmoothedClassifier(classifier, 0.2, 1.0), SPACES["l2"], PROFILES["standard"], noise, lambda _: None
+    )
+    subjects = Subjects(images, classifier.predict(images), (0, 1), 1, *screening_images(len(images), (0, 1)))
+    return select(classifier, inverter, subjects, PROFILES["standard"], 0.5, noise, always)
+
+
+def examined(targets: tuple[int, ...], count: int = 80) -> Examination:
+    net = WideNet(targets)
+    images = net.images(count)
+    config = ScanConfig(uri="models:/x/1", images=Path(), spaces=("l2",))
+    names, labels = [str(i) for i in range(count)], [str(t) for t in range(K)]
+    return examine(LocalClassifier(net, images), images, names, labels, config, Silent())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_targets_come_first_in_every_round_also_two_of_one_group(seed: int) -> None:
+    found = selected(TARGETS, seed)
+    for one in found.rounds:
+        assert set(np.argsort(-np.nan_to_num(one.scores, nan=-np.inf))[:2]) == set(TARGETS)
+    assert set(TARGETS) <= set(found.classes.tolist())
+
+
+def test_every_class_is_tried_and_some_ordinary_ones_are_drawn_at_random() -> None:
+    found = selected(())
+    assert np.isfinite(found.rounds[0].scores).all()
+    assert np.isfinite(found.rounds[1].scores).sum() == ALONE
+    assert (found.spent > 0).all()
+    assert found.sampled.sum() == SAMPLED
+    assert len(found.classes) == SAMPLED + FINALISTS
+    assert not set(found.rounds[1].kept) & set(found.classes[found.sampled].tolist())
+
+
+def test_the_random_classes_depend_on_the_seed_alone() -> None:
+    drawn = [selected(targets, seed) for targets, seed in (((), 0), (TARGETS, 0), ((), 1))]
+    same, other, different = (one.classes[one.sampled].tolist() for one in drawn)
+    assert same == other != different
+
+
+def test_the_choice_does_not_depend_on_how_many_classes_are_searched_at_once() -> None:
+    whole, parts = selected(TARGETS), selected(TARGETS, batch=12)
+    assert whole.classes.tolist() == parts.classes.tolist()
+    for one, other in zip(whole.rounds, parts.rounds, strict=True):
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-3)
+    np.testing.assert_allclose(whole.spent, parts.spent)
+
+
+def test_a_class_that_noise_leads_to_is_searched_in_full_whatever_the_screening_says() -> None:
+    without = selected(())
+    left_out = next(t for t in range(K) if t not in without.classes)
+    found = selected((), always=(left_out,))
+    assert set(found.classes) == {*without.classes, left_out}
+    assert not found.sampled[found.classes == left_out].any()
+
+
+def test_a_model_with_many_classes_is_flagged_with_its_targets() -> None:
+    found = examined(TARGETS)
+    assert found.verdict.name == "backdoored"
+    assert set(found.verdict.target_classes) == set(TARGETS)
+    assert {c.index for c in found.verdict.classes} == set(found.search.selection.classes.tolist())
+    assert [one.title for one in found.verdict.spaces[0].screening] == ["in groups of up to 4", "each on its own"]
+
+    # transfer is counted on images that nothing was chosen on
+    used = {*found.subjects.synthesis, *found.subjects.screening, *found.subjects.probes}
+    assert not used & set(found.subjects.held_out.tolist())
+    coverage = found.coverage()
+    assert coverage["classes_examined"] == K > coverage["classes_in_full"] == len(found.verdict.classes)
+    assert len(coverage["passes_by_class"]) == K
+    assert min(coverage["passes_by_class"]) > 0
+
+
+def test_a_clean_model_with_many_classes_is_clean() -> None:
+    verdict = examined(()).verdict
+    assert (verdict.name, verdict.target_classes) == ("clean", ())
+    assert verdict.p_value is not None
+    assert verdict.p_value > 0.05
+
+
+def test_a_screening_needs_images_of_its_own() -> None:
+    with pytest.raises(TooFewImagesError, match=f"{LEAST} to choose among {K} classes"):
+        examined((), MIN_HELD_OUT + 2 + LEAST - 1)
+
+
+@pytest.mark.parametrize("count", [MIN_HELD_OUT + 2 + LEAST, 40, 102])
+def test_the_images_of_a_screening_leave_enough_to_test_on(count: int) -> None:
+    images, probes = screening_images(count, (3, 4))
+    assert len(images) >= 2
+    assert len(probes) == 2 * len(images)
+    assert not {3, 4} & {*images, *probes}
+    assert count - 2 - len(images) - len(probes) >= MIN_HELD_OUT
