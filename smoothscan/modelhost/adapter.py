@@ -36,6 +36,7 @@ class Adapter:
         self.module = module
         self.static_batch = _static_batch(module)
         _drop_idle(module)
+        _fold_norms(module)
         self.channels_last = spec.layout == "NCHW"
         low, high = spec.value_range
         mean = torch.tensor(spec.mean or (0.0,)).view(-1, 1, 1)
@@ -122,6 +123,65 @@ def _is_whole(node: fx.Node) -> bool:
         return False
     bounds = list(node.args[2:])
     return all(given in unset for given, unset in zip(bounds, ((0, None), (sys.maxsize, None), (1,)), strict=False))
+
+
+def _fold_norms(module: Callable[..., Any]) -> None:
+    """Multiply batch normalisations with fixed statistics into the convolutions before them.
+
+    Forward and backward of a normalisation read and write whole activations, which takes as long as many convolutions
+    do; its factors are known beforehand.
+    """
+    if not isinstance(module, fx.GraphModule):
+        return
+    folded = False
+    for node in list(module.graph.nodes):
+        if (found := _norm_after_convolution(module, node)) is None:
+            continue
+        convolution, weight, bias, (gamma, beta, mean, variance), eps = found
+        factor = gamma / (variance + eps).sqrt()
+        shifted = beta + factor * ((0.0 if bias is None else bias) - mean)
+        with module.graph.inserting_before(convolution):
+            parts = []
+            for kind, value in (("weight", weight * factor.view(-1, *[1] * (weight.ndim - 1))), ("bias", shifted)):
+                name = f"folded_{kind}_{node.name}"
+                module.register_parameter(name, nn.Parameter(value.detach(), requires_grad=False))
+                parts.append(module.graph.get_attr(name))
+        convolution.args = (convolution.args[0], *parts, *convolution.args[3:])
+        node.replace_all_uses_with(convolution)
+        module.graph.erase_node(node)
+        folded = True
+    if folded:
+        module.recompile()
+
+
+def _norm_after_convolution(
+    module: fx.GraphModule, node: fx.Node
+) -> tuple[fx.Node, Tensor, Tensor | None, list[Tensor], float] | None:
+    """Return a normalisation's convolution with weight and bias, its four vectors and its epsilon, if it has one."""
+    if node.target is not torch.ops.aten.batch_norm.default or node.kwargs or node.args[5] is not False:
+        return None
+    convolution = node.args[0]
+    if not isinstance(convolution, fx.Node) or len(convolution.users) > 1 or convolution.kwargs:
+        return None
+    if convolution.target not in (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding):
+        return None
+    weight, *own = [_constant(module, argument) for argument in (convolution.args[1], *node.args[1:5])]
+    bias = _constant(module, convolution.args[2]) if len(convolution.args) > 2 else None
+    if weight is None or any(vector is None for vector in own):
+        return None
+    if bias is None and len(convolution.args) > 2 and convolution.args[2] is not None:
+        return None
+    return convolution, weight, bias, [vector for vector in own if vector is not None], float(node.args[7])  # type: ignore[arg-type]
+
+
+def _constant(module: fx.GraphModule, argument: Any) -> Tensor | None:
+    """Return the parameter or buffer that an argument reads, if it is one."""
+    if not isinstance(argument, fx.Node) or argument.op != "get_attr":
+        return None
+    value: Any = module
+    for name in str(argument.target).split("."):
+        value = getattr(value, name, None)
+    return value.detach() if isinstance(value, Tensor) else None
 
 
 def training_ops(module: Callable[..., Any]) -> list[str]:

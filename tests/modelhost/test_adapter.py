@@ -328,3 +328,39 @@ def test_instance_normalisation_is_no_training_mode():
 
 def test_a_module_that_was_not_exported_is_not_judged():
     assert training_ops(nn.Dropout(0.5)) == []
+
+
+class Normalised(nn.Module):
+    """Normalisations after convolutions: with and without bias, grouped, shared, and one that has none before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.BatchNorm2d(3)
+        self.plain = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6, eps=0.1))
+        self.grouped = nn.Sequential(nn.Conv2d(6, 6, 3, padding="same", groups=3), nn.BatchNorm2d(6), nn.ReLU())
+        self.shared, self.one, self.other = nn.Conv2d(6, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+        self.bare = nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4, affine=False))
+        self.head = nn.Linear(4, CLASSES)
+
+    def forward(self, x):
+        x = self.shared(self.grouped(self.plain(self.first(x))))
+        return self.head(self.bare(self.one(x) + self.other(x)).mean((2, 3)))
+
+
+def test_normalisations_are_multiplied_into_the_convolutions_before_them_and_answers_stay():
+    torch.manual_seed(0)
+    module = Normalised()
+    for _ in range(3):
+        module(pixels(16) * 2)  # statistics to remember
+    module.eval()
+    exported = torch.export.export(module, (pixels(2),), dynamic_shapes=({0: Dim("batch", min=1, max=64)},)).module()
+    folded = Adapter(exported, spec(), CPU)
+    left = [node for node in exported.graph.nodes if node.target is torch.ops.aten.batch_norm.default]
+    assert len(left) == 4  # the first, the two of one convolution, and the one without factors
+    answers = {}
+    for name, logits in {"folded": lambda x: folded.logits(x, "float32"), "plain": module}.items():
+        x = pixels(5, seed=1).requires_grad_(True)
+        logits(x).square().sum().backward()
+        answers[name] = logits(x).detach(), x.grad
+    for one, other in zip(answers["folded"], answers["plain"], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
