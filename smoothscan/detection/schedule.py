@@ -27,6 +27,10 @@ from smoothscan.verdict.evidence import Curves
 GENEROUS = 2
 """Steps between budgets that a generous one lies below the ordinary budget: a factor of two in all."""
 
+WIDE = 2
+"""Steps between budgets on the way up where a screening left few classes: a factor of two. Images of a thousand kinds
+need large budgets, and the way there is what such a scan spends most on."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -92,9 +96,10 @@ def _continuation(campaign: _Campaign, first: int) -> None:
         campaign.run(first, classes, start=None, attempt=attempt)
     _downwards(campaign, first)
     level, active = first, campaign.ordinary(first, classes)
+    stride = WIDE if campaign.selection.rounds else 1
     while campaign.median_among(active) and level + 1 < campaign.levels:
-        level += 1
-        campaign.run(level, active, start=level - 1)
+        level, below = min(level + stride, campaign.levels - 1), level
+        campaign.run(level, active, start=below)
         active = campaign.ordinary(level, active)
     generous = level - GENEROUS
     if generous > first:
