@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import socket
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from smoothscan import wire
 from smoothscan.modelhost.adapter import Adapter, UnsupportedError, activation_bytes, training_ops
 from smoothscan.modelhost.loading import load
 from smoothscan.result import InputSpec
+
+T = TypeVar("T")
 
 
 def serve(channel: socket.socket, memory_fd: int) -> None:
@@ -59,7 +64,9 @@ class Host:
 
     def __init__(self, memory_fd: int) -> None:
         self.memory_fd = memory_fd
-        self.graph: tuple[Tensor, Tensor] | None = None
+        self.graph: list[tuple[Tensor, Tensor]] | None = None
+        self.workers: ThreadPoolExecutor | None = None
+        self.n_workers = 1
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to one question."""
@@ -85,6 +92,11 @@ class Host:
         if not callable(module):
             raise UnsupportedError(f"The model is a {type(module).__name__}, which cannot be called.")
         self.adapter = Adapter(module, spec, device)
+        if device.type == "cpu" and isinstance(module, fx.GraphModule) and torch.get_num_threads() > 1:
+            # parts of a batch side by side keep the cores busier than threads inside of each small operation; a graph
+            # has no state that they could get at each other with
+            self.n_workers = torch.get_num_threads()
+            self.workers = ThreadPoolExecutor(self.n_workers, initializer=torch.set_num_threads, initargs=(1,))
         image = torch.full((1, spec.channels, spec.height, spec.width), 0.5, device=device)
         used = activation_bytes(lambda x: self.adapter.logits(x, "float32"), image)
         with torch.no_grad():
@@ -113,13 +125,18 @@ class Host:
 
     def logits(self, question: dict[str, Any]) -> dict[str, Any]:
         """Answer the logits of the images; keep the graph when their gradient will be asked for."""
-        count, keep = question["count"], question["keep"]
+        count, keep, precision = question["count"], question["keep"], question["precision"]
         self.graph = None
-        images = self.images[:count].to(self.adapter.device).requires_grad_(keep)
-        with torch.set_grad_enabled(keep):
-            logits = self.adapter.logits(images, question["precision"])
-        self.graph = (images, logits) if keep else None
-        self.answers[:count] = logits.detach()
+
+        def forward(part: slice) -> tuple[Tensor, Tensor]:
+            images = self.images[part].to(self.adapter.device).requires_grad_(keep)
+            with torch.set_grad_enabled(keep):
+                logits = self.adapter.logits(images, precision)
+            self.answers[part] = logits.detach()
+            return images, logits
+
+        graph = self._side_by_side(forward, self._parts(count))
+        self.graph = graph if keep else None
         return {}
 
     def gradient(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -128,8 +145,24 @@ class Host:
         if self.graph is None or not question["reuse"]:
             self.logits({**question, "keep": True})
         assert self.graph is not None
-        images, logits = self.graph
-        self.graph = None
-        (gradient,) = torch.autograd.grad(logits, images, self.cotangents[:count].to(logits.device))
-        self.gradients[:count] = gradient
+        graph, self.graph = self.graph, None
+
+        def backward(part: slice) -> None:
+            images, logits = graph[parts.index(part)]
+            (gradient,) = torch.autograd.grad(logits, images, self.cotangents[part].to(logits.device))
+            self.gradients[part] = gradient
+
+        parts = self._parts(count)
+        self._side_by_side(backward, parts)
         return {}
+
+    def _parts(self, count: int) -> list[slice]:
+        """Divide a batch among the workers, by whole batches of an export that takes no others."""
+        whole = self.adapter.static_batch or 1
+        size = math.ceil(math.ceil(count / self.n_workers) / whole) * whole
+        return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+    def _side_by_side(self, work: Callable[[slice], T], parts: list[slice]) -> list[T]:
+        if self.workers is None or len(parts) == 1:
+            return [work(part) for part in parts]
+        return list(self.workers.map(work, parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import tempfile
 import threading
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torch.export import Dim
 
 from smoothscan import wire
+from smoothscan.modelhost import serving
 from smoothscan.modelhost.serving import native_bfloat16, pick_device, serve
 
 
@@ -69,3 +73,32 @@ def test_bfloat16_is_native_where_the_processor_says_so():
     if cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text():
         assert native_bfloat16(torch.device("cpu"))
     assert not native_bfloat16(torch.device("meta"))
+
+
+@pytest.mark.parametrize("exported", [2, None])
+@pytest.mark.parametrize("count", [1, 5, 16])
+def test_parts_of_a_batch_are_computed_side_by_side_and_answer_as_the_whole(monkeypatch, exported, count):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
+    dynamic = None if exported else ({0: Dim("batch", min=1, max=64)},)
+    module = torch.export.export(net, (torch.rand(2, 3, 8, 8),), dynamic_shapes=dynamic).module()
+    monkeypatch.setattr(serving, "load", lambda folder, device: module)
+    layout = wire.Layout(16, (3, 8, 8), 5)
+    with tempfile.TemporaryFile() as memory:
+        memory.truncate(layout.size)
+        host, before = serving.Host(memory.fileno()), torch.get_num_threads()
+        spec = {"channels": 3, "height": 8, "width": 8}
+        host.load({"spec": spec, "device": "cpu", "threads": 3, "folder": "model"})
+        torch.set_num_threads(before)
+        host.map({"batch": 16, "shape": (3, 8, 8), "n_classes": 5})
+    parts = host._parts(count)
+    assert len(parts) == min(3, math.ceil(count / (exported or 1)))
+    assert all((part.stop - part.start) % (exported or 1) == 0 for part in parts[:-1])
+    images, weights = torch.rand(count, 3, 8, 8), torch.randn(count, 5)
+    host.images[:count], host.cotangents[:count] = images, weights
+    host.logits({"count": count, "keep": True, "precision": "float32"})
+    host.gradient({"count": count, "reuse": True, "precision": "float32"})
+    images.requires_grad_(True)
+    (net(images) * weights).sum().backward()
+    torch.testing.assert_close(host.answers[:count], net(images).detach())
+    torch.testing.assert_close(host.gradients[:count], images.grad)
