@@ -28,8 +28,8 @@ GENEROUS = 2
 """Steps between budgets that a generous one lies below the ordinary budget: a factor of two in all."""
 
 WIDE = 2
-"""Steps between budgets on the way up where a screening left few classes: a factor of two. Images of a thousand kinds
-need large budgets, and the way there is what such a scan spends most on."""
+"""Steps between budgets on the way up where a screening left few classes, a factor of two, and steps that it begins
+higher where all classes are hard: images of a thousand kinds need large budgets, and the way there costs most."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,10 @@ def search(
         for level in range(campaign.levels):
             campaign.run(level, campaign.classes, start=None)
     else:
+        first = campaign.ladder.first
         if subjects.screening:
-            campaign.screen(campaign.ladder.first, always)
-        _continuation(campaign, campaign.ladder.first)
+            first = campaign.screen(first, always)
+        _continuation(campaign, first)
     return campaign.result()
 
 
@@ -162,11 +163,12 @@ class _Campaign:
         """Classes that are searched in full, ascending."""
         return [int(t) for t in self.selection.classes]
 
-    def screen(self, level: int, always: Sequence[int]) -> None:
-        """Choose the classes that are searched in full, at one budget."""
+    def screen(self, level: int, always: Sequence[int]) -> int:
+        """Choose the classes that are searched in full, at one budget, and return the budget to begin with."""
         self.selection = select(
             self.classifier, self.inverter, self.subjects, self.profile, self.epsilons[level], self.noise, always
         )
+        return min(level + WIDE, self.levels - 1) if self.selection.hard else level
 
     def run(self, level: int, classes: Sequence[int], start: int | None, attempt: int = 0) -> None:
         """Invert and test these classes at one budget, from their trigger at budget `start`, or from nothing.

@@ -45,6 +45,8 @@ EFFORT = {"steps": 20, "n_noise": 4}
 """Gradient steps and noise vectors of a try."""
 MANNER = Manner(contrast=1.0, shift=0.0, agree=True)
 """The views are images as they are, which all have to be led to the same class."""
+HARD = -3.0
+"""Score that half of the classes tried alone are below at a budget that is too small to begin with: 5 % chance."""
 IMAGES, PROBES = 8, 16
 """Images of a screening, and others on which its outcome is looked at."""
 LEAST = 6
@@ -65,6 +67,8 @@ class Selection:
     """Model passes that each class got so far, [K]; those of a group are divided equally."""
     rounds: tuple[Round, ...] = ()
     """How it came to them; none if there are few classes."""
+    hard: bool = False
+    """Whether even the easiest classes are out of reach at the budget of the screening."""
 
 
 def everyone(n_classes: int) -> Selection:
@@ -134,7 +138,8 @@ def select(
     rounds.append(Round("each on its own", alone, tuple(ahead)))
 
     classes = np.array(sorted({*sampled, *ahead, *always}), dtype=np.int64)
-    return Selection(classes, np.isin(classes, list(sampled)), trials.spent, tuple(rounds))
+    hard = bool(np.nanmedian(alone) < HARD)
+    return Selection(classes, np.isin(classes, list(sampled)), trials.spent, tuple(rounds), hard)
 
 
 class _Trials:
