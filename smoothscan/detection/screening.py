@@ -125,7 +125,7 @@ def select(
     scores, winners = np.full(k, np.nan), list[int]()
     for partition in range(PARTITIONS):
         order = [int(t) for t in noise.permutation(PROBE_STREAM + 1 + partition, k) if t not in winners]
-        groups = [order[g :: _group_count(k)] for g in range(_group_count(k))]
+        groups = divided(order, _group_count(k))
         found = trials.scores(groups, FIRST_STEP * (1 + partition))
         scores = np.fmax(scores, found)
         winners += [max(group, key=lambda t: found[t]) for group in groups]
@@ -188,6 +188,11 @@ class _Trials:
         self.inverter.on_passes(len(self.probes) / 3)
         mean: NDArray[np.float64] = log_p.masked_fill(self.own, torch.nan).nanmean(0).double().numpy()
         return mean
+
+
+def divided(classes: Sequence[int], count: int) -> list[Sequence[int]]:
+    """Return the classes in so many groups of about the same size, or each by itself if there are fewer of them."""
+    return [classes[g::count] for g in range(min(count, len(classes)))]
 
 
 def _group_count(n_classes: int) -> int:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from planted import SHAPE, WideNet
 
 from smoothscan.classifier.local import LocalClassifier
@@ -11,7 +13,16 @@ from smoothscan.config import PROFILES, ScanConfig
 from smoothscan.detection.examination import Examination
 from smoothscan.detection.inversion import Inverter
 from smoothscan.detection.probe import MIN_HELD_OUT
-from smoothscan.detection.screening import ALONE, FINALISTS, LEAST, SAMPLED, Selection, screening_images, select
+from smoothscan.detection.screening import (
+    ALONE,
+    FINALISTS,
+    LEAST,
+    SAMPLED,
+    Selection,
+    divided,
+    screening_images,
+    select,
+)
 from smoothscan.detection.subjects import Subjects
 from smoothscan.errors import TooFewImagesError
 from smoothscan.events import Silent
@@ -105,6 +116,14 @@ def test_a_clean_model_with_many_classes_is_clean() -> None:
     assert (verdict.name, verdict.target_classes) == ("clean", ())
     assert verdict.p_value is not None
     assert verdict.p_value > 0.05
+
+
+@given(st.integers(1, 300), st.integers(1, 20))
+def test_groups_hold_every_class_once_and_none_is_empty(n_classes: int, count: int) -> None:
+    groups = divided(range(n_classes), count)
+    assert sorted(t for group in groups for t in group) == list(range(n_classes))
+    assert max(map(len, groups)) - min(map(len, groups)) <= 1
+    assert len(groups) <= count
 
 
 def test_a_screening_needs_images_of_its_own() -> None:
