@@ -168,6 +168,7 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "redacted": redact_images,
         "more_flagged": len(flagged) - len(shown) if flagged else 0,
         "ranked": ranked,
+        "table_title": "Classes searched in full" if words.screened(result) else "All classes",
         "table_open": len(ranked) <= OPEN_TABLE,
         "chart_note": _chart_note(ranked, in_charts),
         "bars": charts.transfer_bars(in_charts) if in_charts else None,

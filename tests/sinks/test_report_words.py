@@ -236,3 +236,15 @@ def test_a_suspicious_model_that_does_not_block() -> None:
     config = {**sample.result.config, "fail_on": "backdoored"}
     text = page_of(replace(sample, result=sample.result.model_copy(update={"config": config}))).text
     assert "exits with code 0" in text
+
+
+def test_of_a_screened_model_the_page_says_how_many_classes_were_searched_in_full() -> None:
+    sample = SAMPLES["clean"]()
+    coverage = sample.result.coverage.model_copy(
+        update={"classes_total": 1000, "classes_examined": 1000, "classes_in_full": len(sample.result.classes)}
+    )
+    text = page_of(replace(sample, result=sample.result.model_copy(update={"coverage": coverage}))).text
+    assert "None of the 1,000 classes needs" in text
+    assert f"1,000 of 1,000 examined, {len(sample.result.classes)} of them in full" in text
+    assert "Classes searched in full" in text
+    assert "All classes" not in text
