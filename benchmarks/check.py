@@ -88,7 +88,17 @@ def register(folder: Path) -> str:
 def measure(model: str, uri: str, images: Path, out: Path, profile: str, options: Sequence[str] = ()) -> dict[str, Any]:
     """Run one scan in a process of its own, and return what it took."""
     command = [sys.executable, "-m", "smoothscan", "check", f"models:/{model}", "--images", str(images)]
-    command += ["--profile", profile, "--tracking-uri", uri, "--output-dir", str(out), "--quiet", *options]
+    command += [
+        "--profile",
+        profile,
+        "--tracking-uri",
+        uri,
+        "--output-dir",
+        str(out),
+        "--quiet",
+        "--no-cache",
+        *options,
+    ]
     started, peak = time.perf_counter(), 0
     process = psutil.Popen(command, stdout=subprocess.DEVNULL)
     while process.poll() is None:

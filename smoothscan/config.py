@@ -195,6 +195,12 @@ class ScanConfig(Frozen):
     """Memory for the activations of one batch, in bytes; sets the batch size."""
     time_limit: Annotated[float, Field(gt=0)] = 3600.0
     """Seconds after which the scan is stopped and counts as failed."""
+    time_budget: Annotated[float, Field(gt=0)] | None = None
+    """Seconds in which the scan comes to an end with what it has found until then; None for as long as it takes."""
+    cache: bool = True
+    """Whether to use the result of the same scan done before, and to go on from one that was stopped."""
+    cache_dir: Path | None = None
+    """Folder where scans are kept for that; None for one in the user's folder of caches."""
     tracking_uri: str | None = None
     """MLflow tracking server; None for MLflow's own setting."""
     registry_uri: str | None = None

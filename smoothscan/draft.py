@@ -36,6 +36,9 @@ _NOT_OF_THE_SCAN = {
     "redact_images",
     "threads",
     "time_limit",
+    "time_budget",
+    "cache",
+    "cache_dir",
 }
 """Settings that change where a scan reads and writes or how fast it is, not what it finds. What lies at the paths that
 it reads counts by its content."""
@@ -91,6 +94,19 @@ class Draft:
             **self._common(),
         )
 
+    def recalled(self, result: ScanResult) -> ScanResult:
+        """Return the result of the same scan, done before, with what may differ: names, and how images are read."""
+        spec = None if self.input_spec is None or result.input_spec is None else result.input_spec.outputs
+        return result.model_copy(
+            update={
+                "recalled": True,
+                "model": self.model,
+                "config": self.config.model_dump(mode="json"),
+                "coverage": result.coverage.model_copy(update={"images_skipped": self.coverage.images_skipped}),
+                "input_spec": self.input_spec and self.input_spec.model_copy(update={"outputs": spec}),
+            }
+        )
+
     def ended_by(self, error: SmoothscanError) -> ScanResult:
         """Return the result of a scan that could not come to a verdict."""
         return ScanResult(
@@ -115,7 +131,7 @@ class Draft:
             "input_spec": self.input_spec,
             "safety": self.safety,
             "config": config,
-            "config_digest": self._config_digest(config) if self.images_digest else None,
+            "config_digest": self.config_digest() if self.images_digest else None,
             "environment": environment(self.precision),
             "cost": Cost(
                 model_passes=self.meter.passes,
@@ -129,7 +145,9 @@ class Draft:
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
-    def _config_digest(self, config: dict[str, Any]) -> str:
+    def config_digest(self) -> str:
+        """Return the digest of everything that the scan depends on apart from the model."""
+        config = self.config.model_dump(mode="json")
         parts = {
             "config": {key: value for key, value in config.items() if key not in _NOT_OF_THE_SCAN},
             "profile": self.config.search().model_dump(mode="json"),

@@ -15,7 +15,8 @@ SmoothscanError
 ├── InconclusiveError          exit 4, the scan ran but cannot say
 │   ├── InputSpecError         size, range or normalisation of the input are unknown
 │   ├── NonFiniteError         the model answers NaN or infinity
-│   └── TooFewImagesError      not enough usable images for a statistic
+│   ├── TooFewImagesError      not enough usable images for a statistic
+│   └── TimeBudgetError        the time budget ended before anything was searched to its end
 └── UnsupportedModelError      exit 5, no PyTorch image classifier
 """
 
@@ -110,6 +111,10 @@ class NonFiniteError(InconclusiveError):
 
 class TooFewImagesError(InconclusiveError):
     """Too few usable images for a statistic."""
+
+
+class TimeBudgetError(InconclusiveError):
+    """The time budget ended before anything was searched to its end."""
 
 
 class UnsupportedModelError(SmoothscanError):

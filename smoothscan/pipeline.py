@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,19 +12,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from smoothscan.cache import Entry, default_folder, entry
 from smoothscan.classifier.interface import Classifier
 from smoothscan.classifier.launcher import HostProcess, model_host
 from smoothscan.classifier.remote import RemoteClassifier
 from smoothscan.config import ScanConfig
 from smoothscan.detection.examination import Examination
 from smoothscan.detection.exhibit import exhibit
+from smoothscan.detection.journal import Journal
 from smoothscan.detection.pairs import search_pairs
 from smoothscan.detection.probe import check_enough, fired, noise_level, probe, synthesis_images
-from smoothscan.detection.schedule import search
+from smoothscan.detection.schedule import Search, search
 from smoothscan.detection.screening import IN_FULL, LEAST, screening_images
 from smoothscan.detection.subjects import Subjects
 from smoothscan.draft import Draft
-from smoothscan.errors import ConfigError, RefusedError, SmoothscanError, UsageError
+from smoothscan.errors import ConfigError, RefusedError, SmoothscanError, TimeBudgetError, UsageError
 from smoothscan.events import Events
 from smoothscan.exhibits import Exhibits
 from smoothscan.result import Coverage, ModelInfo, ScanResult
@@ -30,12 +34,17 @@ from smoothscan.safety.static import check
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.sources import fetch, model_of
 from smoothscan.sources.calibration_file import calibration_for
-from smoothscan.sources.images import list_images, load_images
+from smoothscan.sources.images import ImageSet, list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
+from smoothscan.sources.interface import Artifact
 from smoothscan.spaces import applicable
 from smoothscan.verdict.calibration import Calibration
 from smoothscan.verdict.decision import decide
 from smoothscan.verdict.evidence import Evidence
+
+ENDING, LEAST_ENDING = 2.0, 3.0
+"""Time that is kept back from a time budget for the end of a scan, its controls, pictures and files: as a multiple of
+the noise probe's, and the least in seconds."""
 
 
 def scan(
@@ -97,10 +106,25 @@ def _scan(
             "Log it in MLflow's default format, pt2, or pass --allow-model-code if you trust its author.",
         )
     draft.input_spec = spec = input_spec(artifact, config.input, input_sources)
-    images = load_images(paths, spec)
+    images = load_images(paths, spec, config.memory_bytes)
     draft.images_digest = images.digest
-    draft.coverage = Coverage(images=len(images.names), images_skipped=images.skipped)
+    draft.coverage = Coverage(images=len(images.names), images_left_out=images.left_out, images_skipped=images.skipped)
+    with _kept(draft, workspace) as entry:
+        if (known := entry.recall()) is not None:
+            result, exhibits = known
+            events.stage("recall", f"the same scan was done {result.finished_at}; --no-cache does it again")
+            return draft.recalled(result), exhibits
+        result, exhibits = _searched(draft, host, artifact, images, entry, events)
+        if not (result.coverage.unfinished or config.redact_images):  # what is kept has images in it
+            entry.keep(result, exhibits)
+        return result, exhibits
 
+
+def _searched(
+    draft: Draft, host: HostProcess, artifact: Artifact, images: ImageSet, entry: Entry, events: Events
+) -> tuple[ScanResult, Exhibits]:
+    config, spec = draft.config, draft.input_spec
+    assert spec is not None
     events.stage("load", artifact.info.resolved_uri or config.uri)
     draft.safety = draft.safety.model_copy(update={"model_code_executed": draft.safety.needs_model_code})
     classifier = RemoteClassifier(host, artifact.path, spec, config, draft.started + config.time_limit)
@@ -112,7 +136,12 @@ def _scan(
     labels = _labels(label_names(artifact, config.labels), classifier.n_classes, given=config.labels is not None)
     draft.coverage = draft.coverage.model_copy(update={"classes_total": classifier.n_classes})
 
-    found = examine(classifier, pixels, images.names, labels, config, events, draft.calibration)
+    arithmetic = f"{classifier.device}-{classifier.precision}-{classifier.batch_size}"
+    deadline = math.inf if config.time_budget is None else draft.started + config.time_budget
+    journal = Journal(entry.rounds / arithmetic, classifier.meter, deadline)
+    if len(journal):
+        events.stage("resume", "this scan was stopped before, and goes on from there")
+    found = examine(classifier, pixels, images.names, labels, config, events, draft.calibration, journal)
     exhibits = exhibit(classifier, found, images.names)
     draft.coverage = draft.coverage.model_copy(update=found.coverage())
     draft.host_peak = host.peak_rss()
@@ -127,6 +156,7 @@ def examine(
     config: ScanConfig,
     events: Events,
     calibration: Calibration | None = None,
+    journal: Journal | None = None,
 ) -> Examination:
     """Search a classifier for a backdoor and judge it.
 
@@ -138,12 +168,15 @@ def examine(
         config: profile, noise level, seed and number of synthesis images; the rest is not looked at.
         events: told how far the search is.
         calibration: anomalies of clean models, if there are any.
+        journal: keeps what is found; a temporary one if left out.
 
     Raises:
+        TimeBudgetError: the journal's time ended before anything was searched to its end.
         TooFewImagesError: the images do not support a statistic.
         ConfigError: nothing can be searched for in such a model.
     """
     profile, k = config.search(), classifier.n_classes
+    journal = Journal(None, classifier.meter) if journal is None else journal
     spaces = applicable(profile.spaces, classifier.input_shape)
     if not spaces:
         raise ConfigError("Grey images have no colours to search for a filter.", "Choose other spaces with --spaces.")
@@ -157,28 +190,52 @@ def examine(
     clean = classifier.predict(pixels)
     many = k > IN_FULL and not profile.exhaustive
     check_enough(clean, k, config.synthesis_images, LEAST if many else 0)
+    began = time.monotonic()
     counts = probe(classifier, pixels, clean, noise)
+    journal.deadline -= max(ENDING * (time.monotonic() - began), LEAST_ENDING)
     chosen = synthesis_images(classifier, pixels, clean, noise, config.synthesis_images)
     screening = screening_images(len(pixels), chosen) if many else ((), ())
     subjects = Subjects(pixels, clean, chosen, config.synthesis_images, *screening)
 
     levels = profile.sigmas or (noise_level(counts),)
-    searches = []
-    for space in spaces:
-        for level in levels:
-            sigma = space.sigma_share * level
-            events.stage("invert", f"{k} classes, {space.title}, noise level {sigma:.3g}")
-            searches.append(search(classifier, subjects, profile, space, sigma, noise, labels, events, fired(counts)))
+    planned = [*(space.name for space in spaces for _ in levels), *(["pairs"] if config.pairs else [])]
+    searches, pairs = list[Search](), None
+    try:
+        for space in spaces:
+            for level in levels:
+                sigma = space.sigma_share * level
+                events.stage("invert", f"{k} classes, {space.title}, noise level {sigma:.3g}")
+                searches.append(
+                    search(classifier, subjects, profile, space, sigma, noise, labels, events, journal, fired(counts))
+                )
+        if config.pairs:
+            events.stage("invert", f"pairs of source and target class, noise level {levels[0]:.3g}")
+            pairs = search_pairs(classifier, subjects, profile, levels[0], noise, events, journal)
+    except TimeBudgetError:
+        if not searches:
+            raise
+    done = len(searches) + (pairs is not None)
+    unfinished = tuple(dict.fromkeys(planned[done:]))
 
-    pairs = None
-    if config.pairs:
-        events.stage("invert", f"pairs of source and target class, noise level {levels[0]:.3g}")
-        pairs = search_pairs(classifier, subjects, profile, levels[0], noise, events)
-
-    evidence = Evidence(tuple(s.curves for s in searches), counts, None if pairs is None else pairs.counts)
+    counted = None if pairs is None else pairs.counts
+    evidence = Evidence(tuple(s.curves for s in searches), counts, counted, unfinished)
     sources = [[names[i] for i in subjects.sources(t)] for t in range(k)]
     verdict = decide(evidence, labels, sources, pixels[0].numel(), calibration)
     return Examination(verdict, evidence, subjects, tuple(searches), pairs)
+
+
+@contextmanager
+def _kept(draft: Draft, workspace: Path) -> Iterator[Entry]:
+    """Yield what is kept of this scan, and say on Ctrl-C that it goes on from there."""
+    config = draft.config
+    root = (config.cache_dir or default_folder()) if config.cache else None
+    with entry(root, workspace, str(draft.model.digest), draft.config_digest()) as kept:
+        try:
+            yield kept
+        except KeyboardInterrupt as stop:
+            if kept.lasting and kept.rounds.exists():
+                stop.args = ("stopped; what was found is kept, and the same command goes on from there",)
+            raise
 
 
 def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tuple[str, ...]:

@@ -120,8 +120,12 @@ class Coverage(Record):
     """Usable images."""
     held_out: int = 0
     """Images on which transfer was counted."""
+    images_left_out: int = 0
+    """Further images that would have exceeded `memory_bytes`, or the most that a scan looks at."""
     images_skipped: tuple[str, ...] = ()
     """Files that could not be used, each with its reason."""
+    unfinished: tuple[str, ...] = ()
+    """Searches that the time budget cut off or left out: names of trigger spaces, and `pairs`."""
 
 
 class Cost(Record):
@@ -358,6 +362,9 @@ class ScanResult(Record):
     """Why the scan did not complete, or is inconclusive for a technical reason."""
     write_back: WriteBack = WriteBack()
     """What became of tags and run."""
+    recalled: bool = False
+    """Whether this is the result of the same scan done before: the same model, images, settings and program. Cost,
+    environment and times are that scan's."""
     started_at: str | None = None
     """UTC, ISO 8601."""
     finished_at: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,6 +40,12 @@ SPACES: dict[SpaceName, SpaceWords] = {
     "tone": SpaceWords("change of colour", "change of colour", "strength {}", "strength of the change of colour"),
 }
 """By name, in the order in which they are searched."""
+
+
+def titles(searches: Iterable[str]) -> str:
+    """Return searches in words: names of trigger spaces, and `pairs`."""
+    kinds: dict[str, str] = {name: words.title for name, words in SPACES.items()}
+    return "; ".join(kinds.get(name, "pairs of source and target class") for name in searches)
 
 
 def share(level: float) -> str:

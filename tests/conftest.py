@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import http.client
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +28,16 @@ hypothesis.settings.load_profile("smoothscan")
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 for _name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
     os.environ.pop(_name, None)
+
+
+_CACHES = Path(tempfile.mkdtemp(prefix="smoothscan-tests-"))
+atexit.register(shutil.rmtree, _CACHES, ignore_errors=True)
+os.environ["XDG_CACHE_HOME"] = str(_CACHES)
+
+
+@pytest.fixture(autouse=True)
+def _no_scan_is_recalled_from_another_test() -> None:
+    shutil.rmtree(_CACHES / "smoothscan", ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

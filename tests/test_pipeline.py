@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import InputConfig, ScanConfig
+from smoothscan.detection.examination import Examination
+from smoothscan.detection.journal import Journal, Piece
 from smoothscan.draft import Draft
-from smoothscan.errors import ConfigError, ImagesError
+from smoothscan.errors import ConfigError, ImagesError, TimeBudgetError
 from smoothscan.events import Events, Silent
 from smoothscan.exhibits import Exhibits
-from smoothscan.pipeline import scan
+from smoothscan.pipeline import examine, scan
 from smoothscan.result import ModelInfo, ScanResult
 from tests.planted import CLASSES, GREY, SHAPE, TARGET, PlantedNet, Probabilities, images, write_images
 from tests.stores import log_model
@@ -55,7 +58,13 @@ def planted(registry: Any, folders: dict[tuple[int, int, int], Path]) -> Any:
         build, shape = MODELS[name]
         if name not in uris:
             uris[name] = log_model(registry, name, build(), images(2, shape=shape).numpy())
-        values = {"images": folders[shape], "tracking_uri": registry.tracking_uri, "threads": 1, **changes}
+        values = {
+            "images": folders[shape],
+            "tracking_uri": registry.tracking_uri,
+            "threads": 1,
+            "cache": False,
+            **changes,
+        }
         return scan(ScanConfig(uri=uris[name], **values), events or Silent())
 
     return run
@@ -101,6 +110,8 @@ def test_a_backdoored_model_is_flagged_with_its_target_and_twice_the_same(plante
         "classes_examined": CLASSES,
         "classes_in_full": CLASSES,
         "images": 62,
+        "images_left_out": 0,
+        "unfinished": (),
         "held_out": 60,
         "images_skipped": (),
     }
@@ -205,3 +216,43 @@ def test_the_digest_of_the_configuration_stays_where_only_places_differ(change: 
 
 def test_there_is_no_digest_of_the_configuration_before_the_images_are_known() -> None:
     assert config_digest(images_digest="") is None
+
+
+class Ending(Journal):
+    """A journal whose time ends where the work on something begins."""
+
+    def __init__(self, classifier: LocalClassifier, at: str) -> None:
+        super().__init__(None, classifier.meter)
+        self.at = at
+
+    def once(self, title: str, work: Any) -> Piece:
+        if title.startswith(self.at):
+            raise TimeBudgetError("The time budget ended.")
+        return super().once(title, work)
+
+
+def ended(at: str, *, backdoored: bool, **changes: Any) -> Examination:
+    pixels = images(160)  # enough of each class for pairs
+    classifier = LocalClassifier(PlantedNet(backdoored), pixels)
+    names, labels = [f"{i}.png" for i in range(len(pixels))], [str(t) for t in range(CLASSES)]
+    config = ScanConfig(uri="-", images=Path(), **changes)
+    return examine(classifier, pixels, names, labels, config, Silent(), journal=Ending(classifier, at))
+
+
+@pytest.mark.parametrize("at", ["frequency", "pairs"])
+def test_a_time_budget_that_ends_early_leaves_a_flag_but_no_clean_verdict(at: str) -> None:
+    spaces, missing = ("l2", "frequency", "warp"), {"frequency": ("frequency", "warp", "pairs"), "pairs": ("pairs",)}
+    clean = ended(at, backdoored=False, spaces=spaces, pairs=True)
+    assert clean.verdict.name == "inconclusive"
+    assert clean.coverage()["unfinished"] == missing[at]
+    assert "pairs of source and target class" in clean.verdict.reasons[0]
+    assert "The time budget ended" in clean.verdict.reasons[0]
+
+    flagged = ended(at, backdoored=True, spaces=spaces, pairs=True).verdict
+    assert (flagged.name, flagged.target_classes) == ("backdoored", (TARGET,))
+    assert sum("The time budget ended" in reason for reason in flagged.reasons) == 1
+
+
+def test_a_time_budget_that_ends_before_anything_is_searched_says_nothing() -> None:
+    with pytest.raises(TimeBudgetError):
+        ended("l2", backdoored=True)

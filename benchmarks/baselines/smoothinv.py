@@ -23,6 +23,7 @@ from torch import Tensor
 from baselines.interface import Answer
 from smoothscan.classifier.interface import Classifier
 from smoothscan.config import PROFILES, Profile
+from smoothscan.detection.journal import Journal
 from smoothscan.detection.probe import synthesis_images
 from smoothscan.detection.schedule import search
 from smoothscan.detection.subjects import Subjects
@@ -78,7 +79,11 @@ def _scan(profile: Profile, classifier: Classifier, images: Tensor, clean: Tenso
     subjects = Subjects(images, clean, synthesis_images(classifier, images, clean, noise, 1))
     labels = [str(t) for t in range(classifier.n_classes)]
     space = SPACES["l2"]
-    searches = [search(classifier, subjects, profile, space, s, noise, labels, Silent()) for s in profile.sigmas or ()]
+    journal = Journal(None, classifier.meter)
+    searches = [
+        search(classifier, subjects, profile, space, sigma, noise, labels, Silent(), journal)
+        for sigma in profile.sigmas or ()
+    ]
     rates = np.max([found.curves.rates.max(1) for found in searches], axis=0)
     score = float(rates.max())
     verdict = score >= THRESHOLD

@@ -163,7 +163,8 @@ class RemoteClassifier(Classifier):
             told = wire.receive(self._host.channel, self._deadline)
         except wire.WireTimeoutError:
             raise ScanTimeoutError(
-                "The time limit passed before the scan was complete.", "Allow more with --time-limit."
+                "The time limit passed before the scan was complete.",
+                "Allow more with --time-limit; unless --no-cache is given, the same command goes on from there.",
             ) from None
         except wire.WireError as error:
             raise self._lost(error) from None

@@ -200,7 +200,7 @@ def _clean_model(outcome: _Outcome, result: ScanResult) -> CleanModel | None:
     from smoothscan.verdict.calibration import CleanModel
 
     uri = result.model.resolved_uri or result.model.uri
-    if result.anomaly is None:
+    if result.anomaly is None or result.coverage.unfinished:
         reason = " ".join(why(result)[:1])
         line = f"{uri} is not in the calibration: {verdict_line(result)}. {reason}"
         outcome.left_out.append((result.exit_code(), line))

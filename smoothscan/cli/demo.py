@@ -93,6 +93,7 @@ def _run(folder: Path, events: Display) -> dict[str, ScanResult]:
                 "tracking_uri": uri,
                 "registry_uri": uri,
                 "output_dir": folder / name,
+                "no_cache": True,  # nothing is left behind outside of the demo's folder
                 "threads": 1,  # so small a network gains nothing from more, and loses much where cores are shared
             },
             use_file=False,

@@ -98,6 +98,11 @@ def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
     lines = []
     if result.coverage.images_skipped:
         lines.append(("skipped", plain("; ".join(result.coverage.images_skipped))))
+    if left := result.coverage.images_left_out:
+        images = f"{result.coverage.images} looked at, {left} more left out: too many for --memory, or to matter"
+        lines.append(("images", images))
+    if result.recalled:
+        lines.append(("scanned", f"{result.finished_at}; --no-cache scans again"))
     lines.append(("report", plain(str(report_path(config)))))
     if result.write_back.status == "done":
         lines.append(("registry", "tags and run written" if result.write_back.tagged else "run written"))

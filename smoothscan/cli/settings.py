@@ -33,6 +33,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "spaces": parse_spaces,
     "memory": parse_bytes,
     "time_limit": parse_seconds,
+    "time_budget": parse_seconds,
     "format": parse_formats,
     "size": parse_size,
     "mean": parse_numbers,
@@ -63,6 +64,9 @@ _FIELDS = {
     "threads": "threads",
     "memory": "memory_bytes",
     "time_limit": "time_limit",
+    "time_budget": "time_budget",
+    "cache": "cache",
+    "cache_dir": "cache_dir",
 }
 # Keys of the file's table [input] -> fields of InputConfig.
 _INPUT_FIELDS = {
@@ -74,7 +78,9 @@ _INPUT_FIELDS = {
     "std": ("std",),
     "resize": ("resize",),
 }
-_PATHS = ("images", "calibration", "output_dir")
+_PATHS = ("images", "calibration", "output_dir", "cache_dir")
+_ON = ("write_back", "cache")
+"""Keys that are on unless the file says false or the option with `--no-` is given."""
 
 
 @dataclass(frozen=True)
@@ -176,8 +182,8 @@ def command_line(config: ScanConfig, labels_file: Path | None = None) -> str:
         value = getattr(config, field)
         if key in ("images", "seed", "labels") or value == fields[field].default:
             continue
-        if key == "write_back":
-            words.append("--no-write-back")
+        if key in _ON:
+            words.append(_option(f"no_{key}"))
         elif value is True:
             words.append(_option(key))
         elif isinstance(value, tuple):
@@ -252,11 +258,13 @@ def _read_file(path: Path, origin: str, *, named: bool) -> _Given:
 def _read_options(options: Mapping[str, Any]) -> _Given:
     given = _Given({}, {}, {})
     for parameter, value in options.items():
-        key = {"formats": "format", "no_write_back": "write_back", "input_size": "size"}.get(parameter, parameter)
+        key = {"formats": "format", "input_size": "size"}.get(parameter, parameter)
+        off = key.removeprefix("no_") in _ON
+        key = key.removeprefix("no_") if off else key
         if key in _INPUT_FIELDS:
             _spread(given, key, value, _option(parameter))
         elif key in _FIELDS:
-            given.values[_FIELDS[key]] = not value if parameter == "no_write_back" else value
+            given.values[_FIELDS[key]] = not value if off else value
             given.names[_FIELDS[key]] = _option("format" if parameter == "formats" else parameter)
     return given
 

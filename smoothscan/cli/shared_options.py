@@ -154,6 +154,24 @@ machine_options = _together(
         metavar="TIME",
         help="When to give up on a model: 90s, 30m, 2h, ... (default 1h); an overdue scan counts as failed.",
     ),
+    machine_option(
+        "--time-budget",
+        type=Parsed("TIME", parse_seconds),
+        metavar="TIME",
+        help="When to come to an end with what is found until then, inconclusive if that is too little; the same "
+        "command goes on from there.",
+    ),
+    machine_option(
+        "--no-cache",
+        is_flag=True,
+        help="Do not use the result of the same scan done before, nor go on from one that was stopped.",
+    ),
+    machine_option(
+        "--cache-dir",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        help="Folder where scans are kept for that (default: smoothscan in your folder of caches).",
+    ),
 )
 """What a scan may use."""
 

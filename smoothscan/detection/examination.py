@@ -38,6 +38,7 @@ class Examination:
             "classes_in_full": len({int(t) for selection in selections for t in selection.classes}),
             "passes_by_class": tuple(round(float(passes), 1) for passes in spent),
             "held_out": len(self.subjects.held_out),
+            "unfinished": self.evidence.unfinished,
         }
 
     @property

@@ -16,6 +16,8 @@ from smoothscan.exhibits import ClassExhibit, Exhibits, HeldOutExample
 from smoothscan.result import PairsResult
 from smoothscan.spaces.interface import Trigger
 
+CLASSES = 100
+"""Classes that there are pictures of at most, flagged ones apart: a thousand of 224x224 pixels fill a gigabyte."""
 PAIRS = 6
 """Flagged pairs of source and target class that are shown; the most anomalous ones."""
 EXAMPLES = 6
@@ -23,7 +25,7 @@ EXAMPLES = 6
 
 
 def exhibit(classifier: Classifier, found: Examination, names: Sequence[str]) -> Exhibits:
-    """Return what was recovered for every class, with held-out examples for those that decide the verdict.
+    """Return what was recovered for the most suspect classes, with held-out examples for those that decide.
 
     Args:
         classifier: the base classifier.
@@ -35,6 +37,8 @@ def exhibit(classifier: Classifier, found: Examination, names: Sequence[str]) ->
     shown = {*verdict.target_classes, highest}
     held_out = subjects.held_out
     gallery = _Gallery(classifier, subjects, names)
+    ranked = sorted(verdict.classes, key=lambda c: (not c.flagged, -c.score))
+    most = max(CLASSES, len(verdict.target_classes))
     classes = {
         t: gallery.of(
             found.search.triggers[t, verdict.reported],
@@ -42,7 +46,7 @@ def exhibit(classifier: Classifier, found: Examination, names: Sequence[str]) ->
             subjects.sources(t)[0],
             held_out[subjects.clean[held_out] != t] if t in shown else held_out[:0],
         )
-        for t in (c.index for c in verdict.classes)
+        for t in sorted(c.index for c in ranked[:most])
     }
     return Exhibits(classes, {} if found.pairs is None else _pairs(gallery, found.pairs, verdict.pairs))
 

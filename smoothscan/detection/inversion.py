@@ -73,20 +73,17 @@ class Inverter:
     manner: Manner = Manner()
     """How images are varied."""
 
-    def screened(self, images: Tensor, sources: Tensor, targets: Tensor, epsilon: float) -> Tensor | None:
-        """Return the entries of the space's dictionary leading most to each target, [G, SHORTLIST, *P], if any.
+    def screened(self, entries: Tensor, images: Tensor, sources: Tensor, targets: Tensor) -> Tensor:
+        """Return the entries of a dictionary that lead most to each target, [G, SHORTLIST, *P].
 
         Forward passes serve all targets at once: every entry is seen once on each image.
 
         Args:
+            entries: the space's dictionary, [D, *P].
             images: synthesis images, [U, C, H, W] in [0, 1].
             sources: positions of each target's images among them, [G, M].
             targets: t, [G], or groups of classes, [G, S].
-            epsilon: budget.
         """
-        entries = self.space.dictionary((images.shape[1], images.shape[2], images.shape[3]), epsilon)
-        if entries is None:
-            return None
         z = self.noise.vectors(PROBE_STREAM, 0, len(images))[:, None, None]
         scores = []
         for part in torch.split(entries, SCREEN_BATCH):

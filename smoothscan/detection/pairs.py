@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from smoothscan.classifier.interface import Classifier
 from smoothscan.config import PAIR_HELD_OUT, PAIR_SYNTHESIS, Profile
 from smoothscan.detection.inversion import Inverter, Manner
+from smoothscan.detection.journal import Journal, Triggers
 from smoothscan.detection.subjects import Subjects
 from smoothscan.events import Events
 from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
@@ -40,12 +43,18 @@ class PairSearch:
     """Positions of the images of each source class that triggers were made from."""
     held_out: list[list[int]]
     """Positions of those that they were tested on."""
-    triggers: dict[tuple[int, int, int], Trigger]
+    triggers: Triggers[tuple[int, int, int]]
     """What was found, by position of the source class, target and position of the budget."""
 
 
 def search_pairs(
-    classifier: Classifier, subjects: Subjects, profile: Profile, level: float, noise: KeyedNoise, events: Events
+    classifier: Classifier,
+    subjects: Subjects,
+    profile: Profile,
+    level: float,
+    noise: KeyedNoise,
+    events: Events,
+    journal: Journal,
 ) -> PairSearch:
     """Search a small patch for every pair of classes, from images of the source class, and test it on others of it.
 
@@ -58,6 +67,10 @@ def search_pairs(
         level: noise level that the model is searched at.
         noise: source of z.
         events: told how far the search is.
+        journal: keeps what is found.
+
+    Raises:
+        TimeBudgetError: the journal's time ended first.
     """
     members = {a: torch.nonzero(subjects.clean == a).flatten().tolist() for a in range(classifier.n_classes)}
     members = {a: own for a, own in members.items() if len(own) >= PAIR_SYNTHESIS + PAIR_HELD_OUT}
@@ -73,26 +86,32 @@ def search_pairs(
     progress = _Progress(events)
     inverter = Inverter(smoothed, space, effort, noise, progress.advance, MANNER)
 
-    triggers: dict[tuple[int, int, int], Trigger] = {}
+    def inverted(part: Sequence[tuple[int, int]], e: int) -> dict[str, Tensor]:
+        found = inverter.invert(
+            torch.stack([subjects.images[synthesis[row]] for row, _ in part]),
+            torch.tensor([t for _, t in part]),
+            triggers.parameters([(row, t, e + 1) for row, t in part]) if e + 1 < len(epsilons) else None,
+            epsilon=epsilons[e],
+            first_step=(len(epsilons) - 1 - e) * STEPS,
+        )
+        moved = []
+        for (row, t), parameters in zip(part, found.parameters, strict=True):
+            answers = classifier.predict(Trigger(space, parameters).on(subjects.images[held_out[row]]))
+            moved.append((answers == t).sum())
+            progress.advance(len(held_out[row]) / 3)
+        return {"parameters": found.parameters, "moved": torch.stack(moved)}
+
+    triggers = Triggers[tuple[int, int, int]](space)
     hits = np.full((len(members), classifier.n_classes, len(epsilons)), -1, dtype=np.int64)
     active = [(row, t) for row, a in enumerate(members) for t in range(classifier.n_classes) if t != a]
     for e in range(len(epsilons) - 1, -1, -1):
         progress.begin(len(active))
         for part in _chunks(active, max(classifier.batch_size // profile.n_noise, 1)):
-            begun = [triggers[row, t, e + 1].parameters for row, t in part] if e + 1 < len(epsilons) else None
-            found = inverter.invert(
-                torch.stack([subjects.images[synthesis[row]] for row, _ in part]),
-                torch.tensor([t for _, t in part]),
-                None if begun is None else torch.stack(begun),
-                epsilon=epsilons[e],
-                first_step=(len(epsilons) - 1 - e) * STEPS,
-            )
-            for (row, t), parameters in zip(part, found.parameters, strict=True):
-                triggers[row, t, e] = trigger = Trigger(space, parameters)
-                answers = classifier.predict(trigger.on(subjects.images[held_out[row]]))
-                hits[row, t, e] = int((answers == t).sum())
-                progress.advance(len(held_out[row]) / 3)
-            progress.finished(len(part))
+            piece = journal.once(f"pairs at {sigma!r}, budget {e}: {list(part)}", partial(inverted, part, e))
+            for position, (row, t) in enumerate(part):
+                triggers.keep((row, t, e), piece, position)
+            hits[[row for row, _ in part], [t for _, t in part], e] = piece["moved"].numpy()
+            progress.finished(len(part), piece.recalled)
         active = [(row, t) for row, t in active if hits[row, t, e] >= HALF * len(held_out[row])]
     counts = PairCounts(
         sources=np.array(list(members), dtype=np.int64),
@@ -119,7 +138,10 @@ class _Progress:
         self.done += passes
         self.events.progress(self.done, max(self.done, self.total))
 
-    def finished(self, pairs: int) -> None:
+    def finished(self, pairs: int, recalled: bool) -> None:
+        if recalled:  # no time was spent that an estimate could rest on
+            self.pairs -= pairs
+            return
         self.ready += pairs
         self.total = self.done / self.ready * self.pairs
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from smoothscan.classifier.interface import Classifier
 from smoothscan.config import Profile
 from smoothscan.detection.inversion import Inverter
+from smoothscan.detection.journal import Journal, Piece, Triggers
 from smoothscan.detection.screening import FINALISTS, SAMPLED, Selection, everyone, passes, select
 from smoothscan.detection.subjects import FOLDS, Subjects
 from smoothscan.detection.transfer import transfer
@@ -38,7 +40,7 @@ class Search:
 
     curves: Curves
     """Counts on the held-out images."""
-    triggers: dict[tuple[int, int], Trigger]
+    triggers: Triggers[tuple[int, int]]
     """What was found, by class and position of the budget."""
     selection: Selection
     """Which classes were searched in full, and why these."""
@@ -53,6 +55,7 @@ def search(
     noise: KeyedNoise,
     labels: Sequence[str],
     events: Events,
+    journal: Journal,
     always: Sequence[int] = (),
 ) -> Search:
     """Invert and test classes along the budgets of one space, at one noise level: all, or of many those worth it.
@@ -66,9 +69,13 @@ def search(
         noise: source of z.
         labels: name of each class, for the progress display.
         events: told how far the search is.
+        journal: keeps what is found.
         always: classes that are searched in full whatever a screening says of them.
+
+    Raises:
+        TimeBudgetError: the journal's time ended first.
     """
-    campaign = _Campaign(classifier, subjects, profile, space, sigma, noise, labels, events)
+    campaign = _Campaign(classifier, subjects, profile, space, sigma, noise, labels, events, journal)
     if campaign.ladder.first is None:
         for level in range(campaign.levels):
             campaign.run(level, campaign.classes, start=None)
@@ -133,9 +140,10 @@ class _Campaign:
         noise: KeyedNoise,
         labels: Sequence[str],
         events: Events,
+        journal: Journal,
     ) -> None:
         self.classifier, self.profile, self.space, self.sigma = classifier, profile, space, sigma
-        self.noise, self.labels, self.events = noise, labels, events
+        self.noise, self.labels, self.events, self.journal = noise, labels, events, journal
         self.k = classifier.n_classes
         self.ladder = space.ladder(profile, classifier.input_shape)
         self.epsilons = self.ladder.epsilons
@@ -148,7 +156,7 @@ class _Campaign:
         self.moved = np.zeros((self.k, len(self.epsilons), len(self.images)), dtype=bool)
         self.tried = np.zeros((self.k, len(self.epsilons)), dtype=bool)
         self.silent = np.zeros((self.k, len(self.epsilons)))
-        self.triggers: dict[tuple[int, int], Trigger] = {}
+        self.triggers = Triggers[tuple[int, int]](space)
         self.rates = np.zeros(self.k)
         self.spent = np.zeros(self.k)
         # a continuation goes on for about one and a half levels more; the estimate is corrected as it goes
@@ -166,7 +174,14 @@ class _Campaign:
     def screen(self, level: int, always: Sequence[int]) -> int:
         """Choose the classes that are searched in full, at one budget, and return the budget to begin with."""
         self.selection = select(
-            self.classifier, self.inverter, self.subjects, self.profile, self.epsilons[level], self.noise, always
+            self.classifier,
+            self.inverter,
+            self.subjects,
+            self.profile,
+            self.epsilons[level],
+            self.noise,
+            always,
+            self._once,
         )
         return min(level + WIDE, self.levels - 1) if self.selection.hard else level
 
@@ -178,31 +193,48 @@ class _Campaign:
         first_step = 0 if self.ladder.first is None else (attempt * self.levels + level) * self.profile.steps
         self.total = max(self.total, self.done + len(classes) * self._passes())
         group = max(self.classifier.batch_size // self.profile.n_noise, 1)
+        title = f"budget {level}, attempt {attempt}, from {start}"
         shortlist = None
         if start is None:
-            shortlist = self._shortlist(classes, self.epsilons[level])
+            shortlist = self._shortlist(classes, self.epsilons[level], title)
         for first in range(0, len(classes), group):
-            part, before = list(classes[first : first + group]), self.classifier.meter.passes
-            found = self.inverter.invert(
-                torch.stack([self.subjects.images[self.subjects.sources(t)] for t in part]),
-                torch.tensor(part),
-                None if start is None else torch.stack([self.triggers[t, start].parameters for t in part]),
-                epsilon=self.epsilons[level],
-                first_step=first_step,
-                shortlist=None if shortlist is None else shortlist[first : first + group],
-            )
-            for t, parameters, silent in zip(part, found.parameters, found.silent.tolist(), strict=True):
-                trigger = Trigger(self.space, parameters)
-                self._advance(len(self.images) / 3)
-                hits = transfer(self.classifier, self.images, self.clean, trigger, t).numpy()
-                if self.tried[t, level] and self.moved[t, level].sum() >= hits.sum():
+            part = list(classes[first : first + group])
+            mine = None if shortlist is None else shortlist[first : first + group]
+            piece = self._once(f"{title}: {part}", partial(self._invert, part, level, start, first_step, mine))
+            silent, moved = piece["silent"].numpy(), piece["moved"].numpy()
+            for position, t in enumerate(part):
+                if self.tried[t, level] and self.moved[t, level].sum() >= moved[position].sum():
                     continue  # another search found better before
-                self.moved[t, level], self.tried[t, level] = hits, True
-                self.silent[t, level] = silent
-                self.triggers[t, level] = trigger
+                self.moved[t, level], self.tried[t, level] = moved[position], True
+                self.silent[t, level] = silent[position]
+                self.triggers.keep((t, level), piece, position)
                 self.rates[t] = self._rate(t, level)
-            self.spent[part] += (self.classifier.meter.passes - before) / len(part)
+            self.spent[part] += piece.passes / len(part)
         self.events.ranking(self._ranking())
+
+    def _once(self, title: str, work: Callable[[], dict[str, Tensor]]) -> Piece:
+        piece = self.journal.once(f"{self.space.name} at {self.sigma!r}, {title}", work)
+        if piece.recalled:
+            self.total = max(self.total - piece.passes, self.done)  # no time was spent that an estimate could rest on
+        return piece
+
+    def _invert(
+        self, part: list[int], level: int, start: int | None, first_step: int, shortlist: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return what classes need to be led to at one budget, and which held-out images that moves, [G, H]."""
+        found = self.inverter.invert(
+            torch.stack([self.subjects.images[self.subjects.sources(t)] for t in part]),
+            torch.tensor(part),
+            None if start is None else self.triggers.parameters([(t, start) for t in part]),
+            epsilon=self.epsilons[level],
+            first_step=first_step,
+            shortlist=shortlist,
+        )
+        moved = []
+        for t, parameters in zip(part, found.parameters, strict=True):
+            moved.append(transfer(self.classifier, self.images, self.clean, Trigger(self.space, parameters), t))
+            self._advance(len(self.images) / 3)
+        return {"parameters": found.parameters, "silent": found.silent, "moved": torch.stack(moved)}
 
     def transferring(self, level: int, classes: Sequence[int]) -> list[int]:
         """Return those of the classes that transfer at this budget."""
@@ -230,11 +262,16 @@ class _Campaign:
         selection = replace(self.selection, spent=self.selection.spent + self.spent)
         return Search(self._curves(control, at), self.triggers, selection)
 
-    def _shortlist(self, classes: Sequence[int], epsilon: float) -> Tensor | None:
+    def _shortlist(self, classes: Sequence[int], epsilon: float, title: str) -> Tensor | None:
         """Return what the searches of these classes begin with, if the space has a dictionary."""
+        entries = self.space.dictionary(self.classifier.input_shape, epsilon)
+        if entries is None:
+            return None
         synthesis = self.subjects.synthesis
         sources = torch.tensor([[synthesis.index(i) for i in self.subjects.sources(t)] for t in classes])
-        return self.inverter.screened(self.subjects.images[list(synthesis)], sources, torch.tensor(classes), epsilon)
+        images = self.subjects.images[list(synthesis)]
+        work = partial(self.inverter.screened, entries, images, sources, torch.tensor(classes))
+        return self._once(f"{title}, shortlists: {list(classes)}", lambda: {"best": work()})["best"]
 
     def _rate(self, t: int, level: int) -> float:
         return float(self.moved[t, level].sum() / max(int((self.clean != t).sum()), 1))

@@ -10,22 +10,28 @@ few steps for every class, tell nothing: a trigger shows only after some tens of
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 from smoothscan.classifier.interface import Classifier
 from smoothscan.config import Profile
 from smoothscan.detection.inversion import Inverter, Manner
+from smoothscan.detection.journal import Piece
 from smoothscan.detection.probe import MIN_HELD_OUT
 from smoothscan.detection.subjects import Subjects
 from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 from smoothscan.spaces.interface import Trigger
 from smoothscan.verdict.evidence import Round
+
+Once = Callable[[str, Callable[[], dict[str, Tensor]]], Piece]
+"""Does a piece of work, or recalls it; see `Journal.once`."""
 
 IN_FULL = 24
 """Most classes of which each is searched in full, without a screening."""
@@ -105,6 +111,7 @@ def select(
     epsilon: float,
     noise: KeyedNoise,
     always: Sequence[int],
+    once: Once,
 ) -> Selection:
     """Choose the classes of one space that are searched in full.
 
@@ -116,10 +123,11 @@ def select(
         epsilon: budget.
         noise: source of z and of the random choices.
         always: classes that go on whatever the screening says.
+        once: does a piece of work, or recalls it from a scan that was stopped.
     """
     effort = profile.model_copy(update=EFFORT)
     quick = Inverter(inverter.smoothed, inverter.space, effort, noise, inverter.on_passes, MANNER)
-    trials = _Trials(classifier, quick, subjects, epsilon)
+    trials = _Trials(classifier, quick, subjects, epsilon, once)
     k = classifier.n_classes
     rounds = []
     scores, winners = np.full(k, np.nan), list[int]()
@@ -148,8 +156,10 @@ class _Trials:
     Arguments are those of `select`.
     """
 
-    def __init__(self, classifier: Classifier, inverter: Inverter, subjects: Subjects, epsilon: float) -> None:
-        self.classifier, self.inverter, self.epsilon = classifier, inverter, epsilon
+    def __init__(
+        self, classifier: Classifier, inverter: Inverter, subjects: Subjects, epsilon: float, once: Once
+    ) -> None:
+        self.classifier, self.inverter, self.epsilon, self.once = classifier, inverter, epsilon, once
         self.images = subjects.images[list(subjects.screening)]
         self.probes = subjects.images[list(subjects.probes)]
         self.own = F.one_hot(subjects.clean[list(subjects.probes)], classifier.n_classes).bool()
@@ -160,34 +170,47 @@ class _Trials:
         scores = np.full(len(self.spent), np.nan)
         widest = max(len(group) for group in groups)
         targets = torch.tensor([[*group, *[-1] * (widest - len(group))] for group in groups])
-        every = torch.arange(len(self.images))
-        shortlist = self.inverter.screened(self.images, every.expand(len(groups), -1), targets, self.epsilon)
+        shortlist = self._shortlist(targets)
         rows = max(self.classifier.batch_size // self.inverter.profile.n_noise, 1)
         for part in (slice(i, i + rows) for i in range(0, len(groups), rows)):
-            before = self.classifier.meter.passes
-            found = self.inverter.invert(
-                self.images.expand(len(groups[part]), *self.images.shape),
-                targets[part],
-                None,
-                epsilon=self.epsilon,
-                first_step=first_step,
-                shortlist=None if shortlist is None else shortlist[part],
-            )
-            for group, parameters in zip(groups[part], found.parameters, strict=True):
-                members = list(group)
-                scores[members] = self._led(Trigger(self.inverter.space, parameters))[members]
-            each = (self.classifier.meter.passes - before) / len(groups[part])
+            mine = None if shortlist is None else shortlist[part]
+            work = partial(self._tried, groups[part], targets[part], first_step, mine)
+            piece = self.once(f"screening from step {first_step}: {targets[part].tolist()}", work)
+            scores[np.concatenate([list(group) for group in groups[part]])] = piece["scores"].numpy()
             for group in groups[part]:
-                self.spent[list(group)] += each / len(group)
+                self.spent[list(group)] += piece.passes / len(groups[part]) / len(group)
         return scores
 
-    def _led(self, trigger: Trigger) -> NDArray[np.float64]:
+    def _tried(
+        self, groups: Sequence[Sequence[int]], targets: Tensor, first_step: int, shortlist: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return the scores of the members of some groups, one group's after the other's."""
+        found = self.inverter.invert(
+            self.images.expand(len(groups), *self.images.shape),
+            targets,
+            None,
+            epsilon=self.epsilon,
+            first_step=first_step,
+            shortlist=shortlist,
+        )
+        led = [self._led(Trigger(self.inverter.space, parameters)) for parameters in found.parameters]
+        return {"scores": torch.cat([each[list(group)] for each, group in zip(led, groups, strict=True)])}
+
+    def _shortlist(self, targets: Tensor) -> Tensor | None:
+        """Return what the tries begin with, if the space has a dictionary."""
+        entries = self.inverter.space.dictionary(self.classifier.input_shape, self.epsilon)
+        if entries is None:
+            return None
+        every = torch.arange(len(self.images)).expand(len(targets), -1)
+        work = partial(self.inverter.screened, entries, self.images, every, targets)
+        return self.once(f"screening, shortlists: {targets.tolist()}", lambda: {"best": work()})["best"]
+
+    def _led(self, trigger: Trigger) -> Tensor:
         """Return the mean log-probability of every class on the probes that are not in it when clean, [K]."""
         with torch.no_grad():
             log_p = F.log_softmax(self.classifier(trigger.on(self.probes)) * self.inverter.smoothed.scale, dim=1)
         self.inverter.on_passes(len(self.probes) / 3)
-        mean: NDArray[np.float64] = log_p.masked_fill(self.own, torch.nan).nanmean(0).double().numpy()
-        return mean
+        return log_p.masked_fill(self.own, torch.nan).nanmean(0).double()
 
 
 def divided(classes: Sequence[int], count: int) -> list[Sequence[int]]:

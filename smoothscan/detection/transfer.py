@@ -23,6 +23,6 @@ def transfer(classifier: Classifier, images: Tensor, clean: Tensor, trigger: Tri
     """
     moved = torch.zeros(len(images), dtype=torch.bool)
     sources = torch.nonzero(clean != target).flatten()
-    if len(sources):
-        moved[sources] = classifier.predict(trigger.on(images[sources])) == target
+    for part in torch.split(sources, classifier.batch_size) if len(sources) else ():
+        moved[part] = classifier.predict(trigger.on(images[part])) == target
     return moved

@@ -19,8 +19,6 @@ from smoothscan.sinks.text import plain
 FOLDER = "perturbations"
 _OURS = re.compile(r"(class|pair_\d{4,})_\d{4,}\.(png|safetensors)")
 _SHOWN_AT = 128
-MAX_CLASSES = 100
-"""Classes whose perturbations are written at most, flagged ones apart, which always are."""
 
 
 class PerturbationSink:
@@ -28,9 +26,6 @@ class PerturbationSink:
 
     For the most anomalous flagged pairs of source and target class there are `pair_0009_0004.safetensors` and `.png`,
     with `source` in the metadata.
-
-    Of more than `MAX_CLASSES` classes these are the flagged and the highest-ranked ones: a thousand perturbations at
-    224x224 would fill a gigabyte.
 
     The safetensors file holds `delta` (float32 [C, H, W] in [-1, 1]), `image` (float32 [C, H, W] in [0, 1]), the clean
     image that delta was synthesised from, and, outside L2, `picture` (float32 [C, H, W] in [0, 1]), the trigger by
@@ -54,7 +49,7 @@ class PerturbationSink:
         if exhibits.classes:
             make_folder(place)
         files = [
-            (f"class_{index:04d}", exhibit, _metadata(result, exhibit)) for index, exhibit in _chosen(result, exhibits)
+            (f"class_{index:04d}", exhibit, _metadata(result, exhibit)) for index, exhibit in exhibits.classes.items()
         ]
         files += [
             (f"pair_{pair.source:04d}_{pair.target:04d}", exhibit, _pair_metadata(result, exhibit, pair))
@@ -78,14 +73,6 @@ class PerturbationSink:
         if exhibit.picture is not None:
             tensors["picture"] = exhibit.picture
         return {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
-
-
-def _chosen(result: ScanResult, exhibits: Exhibits) -> list[tuple[int, ClassExhibit]]:
-    """Return the classes to write, by index."""
-    scores = {c.index: (c.flagged, c.score) for c in result.classes}
-    ranked = sorted(exhibits.classes, key=lambda index: scores.get(index, (False, 0.0)), reverse=True)
-    flagged = sum(scores.get(index, (False, 0.0))[0] for index in ranked)
-    return [(index, exhibits.classes[index]) for index in sorted(ranked[: max(MAX_CLASSES, flagged)])]
 
 
 def _metadata(result: ScanResult, exhibit: ClassExhibit) -> dict[str, str]:

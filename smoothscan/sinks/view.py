@@ -14,7 +14,7 @@ from smoothscan.result import ClassResult, InputSpec, ScanResult
 from smoothscan.sinks import charts, words
 from smoothscan.sinks.pictures import SMALL, amplification, data_uri, of_trigger
 from smoothscan.sinks.text import count, duration, moment, number, percent, probability, size
-from smoothscan.vocabulary import SPACES, SpaceWords, share
+from smoothscan.vocabulary import SPACES, SpaceWords, share, titles
 
 MAX_CARDS = 10
 """Classes that are shown with pictures; the highest-ranked of the flagged ones."""
@@ -384,6 +384,10 @@ def _coverage(result: ScanResult) -> tuple[Row, ...]:
         not_examined.append(f"{count(c.classes_total - c.classes_examined, 'class', 'classes')}")
     if c.images_skipped:
         not_examined.append(count(len(c.images_skipped), "image file"))
+    if c.images_left_out:
+        not_examined.append(f"{count(c.images_left_out, 'image')} more than are of use, or fit into memory")
+    if c.unfinished:
+        not_examined.append(titles(c.unfinished))
     if result.status != "completed":
         not_examined = ["the model: the scan did not complete"]
     error = (("Kind of error", result.error.type),) if result.error else ()

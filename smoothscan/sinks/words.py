@@ -47,9 +47,13 @@ _LIMITS: tuple[tuple[str, str], ...] = (
 def limits(result: ScanResult) -> list[tuple[str, str]]:
     """Return what the scan could not find: a name, and why; the kinds of trigger that it left out come first."""
     searched = _searched(result)
-    missing = [words.title for name, words in SPACES.items() if name not in searched]
+    chosen = {*searched, *result.coverage.unfinished}
+    missing = [words.title for name, words in SPACES.items() if name not in chosen]
     left_out = f"This scan did not look for these: {'; '.join(missing)}. The option --spaces chooses."
     first = [("Kinds of trigger that were left out.", left_out)] if missing else []
+    if result.coverage.unfinished:
+        late = f"Not searched to the end: {vocabulary.titles(result.coverage.unfinished)}."
+        first.append(("What the time budget left no time for.", late))
     of_sources = ("Source-specific and all-to-all triggers.", _sources_limit(result))
     return [*first, _LIMITS[0], of_sources, *_LIMITS[1:]]
 
@@ -260,6 +264,9 @@ def advice(result: ScanResult, exit_code: int) -> str:
         case "clean":
             return f"This is not proof that the model is safe. {code}"
         case _:
+            if result.coverage.unfinished:
+                again = "Run the same command again: unless --no-cache is given, it goes on from there."
+                return f"Treat the model as unknown. {again} {code}"
             if result.error is None:
                 return f"The search ran in full and found no ground for a verdict: treat the model as unknown. {code}"
             return " ".join(filter(None, (_sentence(result.error.hint), f"Treat the model as not examined. {code}")))

@@ -19,6 +19,12 @@ from smoothscan.result import InputSpec
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 MAX_PIXELS = 100_000_000
 """Largest image that is decoded, in pixels."""
+MOST_IMAGES = 1000
+"""Most images of a scan: 95 % intervals are then at most 6 points wide, and every class is tested on all of them."""
+LEAST_IMAGES = 64
+"""Images that are read even if memory is short."""
+_COPIES = 6
+"""Arrays of the size of all images that a scan has at once: the images, held-out ones, noise, and steps between."""
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
 _CROP_FRACTION = 0.875
 """Share of the resized image that the centre crop keeps (224 of 256, as the evaluation of ImageNet models does)."""
@@ -34,6 +40,8 @@ class ImageSet:
     """[N, C, H, W] in [0, 1]."""
     skipped: tuple[str, ...]
     """`name: reason` of each file that could not be used."""
+    left_out: int
+    """Further files that were not looked at."""
     digest: str
     """`sha256:<hex>` over names and pixels."""
 
@@ -76,8 +84,10 @@ def _tree(folder: Path) -> list[Path]:
     return [path for parent in below for path in _image_files(parent)]
 
 
-def load_images(paths: Sequence[Path], spec: InputSpec) -> ImageSet:
+def load_images(paths: Sequence[Path], spec: InputSpec, memory_bytes: int = 2**29) -> ImageSet:
     """Decode images and bring them to the model's size.
+
+    Of more images than fit, or than make a difference, every n-th is taken.
 
     Orientation marks of cameras are applied; of an animation the first frame is taken; transparency is dropped. A
     file that can not be used is skipped with its reason.
@@ -85,6 +95,7 @@ def load_images(paths: Sequence[Path], spec: InputSpec) -> ImageSet:
     Args:
         paths: image files, as `list_images` returns them.
         spec: size, channels and way of resizing. Normalisation is not applied: pixels stay in [0, 1].
+        memory_bytes: memory that all images may take while they are worked on.
 
     Raises:
         ImagesError: no image can be used, or one has another size and `spec.resize` is `none`.
@@ -95,7 +106,10 @@ def load_images(paths: Sequence[Path], spec: InputSpec) -> ImageSet:
     root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
     pixels: dict[str, NDArray[np.float32]] = {}
     skipped = []
-    for path in sorted(paths):
+    each = spec.channels * spec.height * spec.width * np.dtype(np.float32).itemsize
+    most = min(max(memory_bytes // (_COPIES * each), LEAST_IMAGES), MOST_IMAGES, len(paths))
+    ordered = sorted(paths)
+    for path in (ordered[i * len(paths) // most] for i in range(most)):
         name = path.relative_to(root).as_posix()
         try:
             pixels[name] = _pixels(path, name, spec)
@@ -110,7 +124,7 @@ def load_images(paths: Sequence[Path], spec: InputSpec) -> ImageSet:
         raise ImagesError(f"None of {len(paths)} images can be used: {shown}.", "Pass clean images with --images.")
     names = tuple(sorted(pixels))
     stacked = np.stack([pixels[name] for name in names])
-    return ImageSet(names=names, pixels=stacked, skipped=tuple(skipped), digest=_digest(names, stacked))
+    return ImageSet(names, stacked, tuple(skipped), len(paths) - most, _digest(names, stacked))
 
 
 class _UnusableImageError(Exception):

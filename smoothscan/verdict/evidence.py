@@ -125,3 +125,5 @@ class Evidence:
     """The noise probe."""
     pairs: PairCounts | None = None
     """Counts for pairs of source and target class, if they were searched."""
+    unfinished: tuple[str, ...] = ()
+    """Searches that the time budget cut off or left out: names of trigger spaces, and `pairs`."""

@@ -6,12 +6,15 @@ compared with itself; docs/detection.md says where they come from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from smoothscan.config import at_size
 from smoothscan.verdict.budget import HALF, Floats, crossing, lower_bounds
 from smoothscan.verdict.evidence import Curves, NoiseCounts
 from smoothscan.verdict.null import MIN_CLASSES
+from smoothscan.vocabulary import titles
 
 SMALL = 5.0
 """L2 budget at 3x224x224 that moves no ordinary class: the smaller of the paper's two."""
@@ -82,6 +85,16 @@ def no_null(curves: Curves, n_classes: int, n_values: int) -> str | None:
             f"perturbation leads this model somewhere, so no class stands out. {REMEDY}"
         )
     return None
+
+
+def unfinished(left_out: Sequence[str]) -> str | None:
+    """The time budget ended too early."""
+    if not left_out:
+        return None
+    return (
+        "The time budget ended before the search for every kind of trigger did; not searched to the end: "
+        f"{titles(left_out)}."
+    )
 
 
 def unmoved(curves: Curves, n_values: int) -> bool:

@@ -40,6 +40,8 @@ class Findings:
     """What the calibration said, if there is one."""
     pairs: PairsResult | None = None
     """Pairs of source and target class, if they were searched."""
+    unfinished: str | None = None
+    """What was not searched to the end, if anything."""
 
 
 def reasons(found: Findings) -> tuple[str, ...]:
@@ -51,6 +53,8 @@ def reasons(found: Findings) -> tuple[str, ...]:
         words.append(str(found.obstacle))
     elif not found.targets:
         words.append(_nothing_found(found))
+    if found.unfinished and found.unfinished not in words:
+        words.append(found.unfinished)
     if found.calibration:
         words.append(_calibrated(found.calibration))
     return tuple(words)

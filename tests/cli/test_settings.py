@@ -66,6 +66,9 @@ def test_every_option_reaches_the_configuration() -> None:
         "threads": ("2", 2),
         "memory": ("1GB", 10**9),
         "time-limit": ("5m", 300.0),
+        "time-budget": ("90s", 90.0),
+        "no-cache": (None, False),
+        "cache-dir": ("kept", Path("kept")),
     }
     inputs: dict[str, Any] = {
         "input-size": ("64x48", (64, 48)),
@@ -78,7 +81,7 @@ def test_every_option_reaches_the_configuration() -> None:
     }
     words = [f"--{name}" if text is None else f"--{name}={text}" for name, (text, _) in (options | inputs).items()]
     config = parse(*words).config
-    fields = {"format": "formats", "memory": "memory_bytes", "no-write-back": "write_back"}
+    fields = {"format": "formats", "memory": "memory_bytes", "no-write-back": "write_back", "no-cache": "cache"}
     for name, (_, value) in options.items():
         assert getattr(config, fields.get(name, name.replace("-", "_"))) == value, name
     assert (config.input.height, config.input.width) == inputs["input-size"][1]
@@ -245,6 +248,9 @@ def test_the_command_repeats_the_scan() -> None:
         format = "json"
         redact_images = true
         time_limit = 90
+        time_budget = "1m"
+        cache = false
+        cache_dir = "my cache"
         [input]
         size = "64x48"
         value_range = [-1, 1]

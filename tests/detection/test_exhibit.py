@@ -1,4 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import ScanConfig
@@ -8,13 +11,33 @@ from smoothscan.pipeline import examine
 from tests.planted import CLASSES, TARGET, PlantedNet, images
 
 
-def test_the_exhibits_show_the_first_held_out_images_with_their_predictions():
+@pytest.fixture(scope="module")
+def examined():
     pixels = images()
     classifier = LocalClassifier(PlantedNet(backdoored=True), pixels)
     names = [f"{i}.png" for i in range(62)]
-    found = examine(
-        classifier, pixels, names, [str(t) for t in range(CLASSES)], ScanConfig(uri="-", images=Path()), Silent()
-    )
+    config = ScanConfig(uri="-", images=Path())
+    return classifier, examine(classifier, pixels, names, [str(t) for t in range(CLASSES)], config, Silent()), names
+
+
+def test_of_many_classes_those_that_are_flagged_or_rank_highest_are_shown(examined, monkeypatch):
+    classifier, found, names = examined
+    ranked = sorted(found.verdict.classes, key=lambda c: -c.score)
+    monkeypatch.setattr("smoothscan.detection.exhibit.CLASSES", 3)
+    assert set(exhibit(classifier, found, names).classes) == {c.index for c in ranked[:3]}
+    last = ranked[-1].index
+    classes = tuple(replace_flag(c, c.index == last) for c in found.verdict.classes)
+    monkeypatch.setattr("smoothscan.detection.exhibit.CLASSES", 1)
+    flagged = replace(found, verdict=replace(found.verdict, classes=classes, target_classes=(last,)))
+    assert set(exhibit(classifier, flagged, names).classes) == {last}
+
+
+def replace_flag(found, flagged):
+    return found.model_copy(update={"flagged": flagged})
+
+
+def test_the_exhibits_show_the_first_held_out_images_with_their_predictions(examined):
+    classifier, found, names = examined
     subjects = found.subjects
     shown = exhibit(classifier, found, names).classes
     assert set(shown) == set(range(CLASSES))

@@ -127,7 +127,9 @@ def test_a_search_begins_with_the_best_of_the_dictionary_and_keeps_it_if_steps_m
     inverter = Inverter(
         SmoothedClassifier(net, 0.12, 0.2), SPACES["frequency"], PROFILE, KeyedNoise(0, SHAPE), lambda count: None
     )
-    shortlist = inverter.screened(image, torch.zeros((CLASSES, 1), dtype=torch.long), torch.arange(CLASSES), 0.8)
+    entries = SPACES["frequency"].dictionary(SHAPE, 0.8)
+    own = torch.zeros((CLASSES, 1), dtype=torch.long)
+    shortlist = inverter.screened(entries, image, own, torch.arange(CLASSES))
     assert shortlist.shape == (CLASSES, SHORTLIST, 2 + 2 * SHAPE[0])
     own = wave(shortlist[TARGET], *SHAPE[1:])
     others = wave(shortlist[TARGET + 1], *SHAPE[1:])

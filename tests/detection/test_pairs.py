@@ -3,6 +3,7 @@ import torch
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import PAIR_HELD_OUT, PAIR_SYNTHESIS, PROFILES
+from smoothscan.detection.journal import Journal
 from smoothscan.detection.pairs import search_pairs
 from smoothscan.detection.subjects import Subjects
 from smoothscan.events import Silent
@@ -21,7 +22,7 @@ class Progress(Silent):
         self.seen.append(done / total)
 
 
-def searched(events=None):
+def searched(events=None, folder=None):
     pixels = images(200, shape=SourceNet.SHAPE, contrast=SourceNet.CONTRAST)
     net = SourceNet()
     clean = net(pixels).argmax(1)
@@ -31,7 +32,8 @@ def searched(events=None):
     subjects = Subjects(pixels[chosen], clean[chosen], (0, 1))
     classifier = LocalClassifier(net, pixels[chosen])
     noise = KeyedNoise(0, SourceNet.SHAPE)
-    return subjects, search_pairs(classifier, subjects, PROFILES["standard"], 0.2, noise, events or Silent())
+    profile, journal = PROFILES["standard"], Journal(folder, classifier.meter)
+    return subjects, search_pairs(classifier, subjects, profile, 0.2, noise, events or Silent(), journal)
 
 
 def test_the_pair_of_a_source_specific_backdoor_is_found_and_no_other():

@@ -4,6 +4,7 @@ import torch
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import PROFILES
+from smoothscan.detection.journal import Journal
 from smoothscan.detection.probe import noise_level, probe, synthesis_images
 from smoothscan.detection.schedule import search
 from smoothscan.detection.subjects import Subjects
@@ -25,15 +26,16 @@ def subjects(classifier, pixels, count=1):
     return Subjects(pixels, clean, chosen, count)
 
 
-def scan(net, seed=0, profile=PROFILES["standard"], pixels=None, events=None, count=1, space="l2"):
+def scan(net, seed=0, profile=PROFILES["standard"], pixels=None, events=None, count=1, space="l2", folder=None):
     pixels = images() if pixels is None else pixels
     classifier = LocalClassifier(net, pixels)
     noise = KeyedNoise(seed, classifier.input_shape)
     counts = probe(classifier, pixels, classifier.predict(pixels), noise)
     chosen = subjects(classifier, pixels, count)
     sigma = profile.sigmas[0] if profile.sigmas else noise_level(counts)
-    space = SPACES[space]
-    found = search(classifier, chosen, profile, space, space.sigma_share * sigma, noise, LABELS, events or Silent())
+    space, journal = SPACES[space], Journal(folder, classifier.meter)
+    sigma *= space.sigma_share
+    found = search(classifier, chosen, profile, space, sigma, noise, LABELS, events or Silent(), journal)
     verdict = decide(Evidence((found.curves,), counts), LABELS, [["x.png"]] * CLASSES, pixels[0].numel())
     return classifier, found, verdict
 

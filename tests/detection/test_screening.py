@@ -12,6 +12,7 @@ from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import PROFILES, ScanConfig
 from smoothscan.detection.examination import Examination
 from smoothscan.detection.inversion import Inverter
+from smoothscan.detection.journal import Journal
 from smoothscan.detection.probe import MIN_HELD_OUT
 from smoothscan.detection.screening import (
     ALONE,
@@ -30,21 +31,30 @@ from smoothscan.pipeline import examine
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier
 from smoothscan.spaces import SPACES
+from smoothscan.vocabulary import SpaceName
 
 K, TARGETS = WideNet.CLASSES, WideNet.TARGETS
 
 
-def selected(targets: tuple[int, ...], seed: int = 0, always: tuple[int, ...] = (), batch: int = 256) -> Selection:
+def selected(
+    targets: tuple[int, ...],
+    seed: int = 0,
+    always: tuple[int, ...] = (),
+    batch: int = 256,
+    space: SpaceName = "l2",
+    folder: Path | None = None,
+) -> Selection:
     net = WideNet(targets)
     images = net.images()
     classifier = LocalClassifier(net, images)
     classifier.batch_size = batch
     noise = KeyedNoise(seed, SHAPE)
     inverter = Inverter(
-        SmoothedClassifier(classifier, 0.2, 1.0), SPACES["l2"], PROFILES["standard"], noise, lambda _: None
+        SmoothedClassifier(classifier, 0.2, 1.0), SPACES[space], PROFILES["standard"], noise, lambda _: None
     )
     subjects = Subjects(images, classifier.predict(images), (0, 1), 1, *screening_images(len(images), (0, 1)))
-    return select(classifier, inverter, subjects, PROFILES["standard"], 0.5, noise, always)
+    journal = Journal(folder, classifier.meter)
+    return select(classifier, inverter, subjects, PROFILES["standard"], 0.5, noise, always, journal.once)
 
 
 def examined(targets: tuple[int, ...], count: int = 80) -> Examination:

@@ -193,3 +193,20 @@ def test_floating_point_images_are_skipped(image_folder: Path) -> None:
 def test_other_channel_counts_are_unsupported(image_folder: Path) -> None:
     with pytest.raises(UnsupportedModelError, match="4 channels"):
         load_images(list_images(image_folder), spec(channels=4))
+
+
+def test_of_too_many_images_some_from_all_over_the_folder_are_taken(
+    image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = list_images(image_folder)
+    monkeypatch.setattr(images, "MOST_IMAGES", 5)
+    loaded = load_images(paths, spec())
+    assert loaded.names == tuple(paths[i].name for i in (0, 2, 4, 7, 9))
+    assert loaded.left_out == 7
+
+    monkeypatch.setattr(images, "MOST_IMAGES", 1000)
+    monkeypatch.setattr(images, "LEAST_IMAGES", 3)
+    room = 8 * 6 * 3 * 32 * 32 * 4  # for eight images, six arrays of each
+    assert (len(load_images(paths, spec(), room).names), load_images(paths, spec(), room).left_out) == (8, 4)
+    assert len(load_images(paths, spec(), 0).names) == 3
+    assert load_images(paths, spec()).left_out == 0

@@ -1,0 +1,203 @@
+"""What scans leave behind: the result of the same scan done before, and what a scan that was stopped has found.
+
+One folder for each scan, by the digests of the model, of the configuration and images, and of this program. It holds
+`scan.safetensors` when the scan was completed, else `rounds/`, from which it goes on. Nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from smoothscan.exhibits import ClassExhibit, Exhibits, HeldOutExample
+from smoothscan.result import ScanResult
+
+MOST_BYTES = 4 * 2**30
+"""Size of all folders together from which on the oldest go."""
+MOST_DAYS = 90
+"""Age from which on a result is not used any more; as long as a verdict holds in the registry."""
+_RESULT, _ROUNDS, _LOCK = "scan.safetensors", "rounds", "lock"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is kept of one scan."""
+
+    folder: Path
+    """Its folder."""
+    lasting: bool
+    """Whether the folder is there for the next scan; else it goes with this one."""
+
+    @property
+    def rounds(self) -> Path:
+        """Folder of what the scan has found so far."""
+        return self.folder / _ROUNDS
+
+    def recall(self) -> tuple[ScanResult, Exhibits] | None:
+        """Return the result of the same scan done before; None if there is none, or none that is whole and new."""
+        path = self.folder / _RESULT
+        try:
+            if time.time() - path.stat().st_mtime > MOST_DAYS * 86_400:
+                return None
+            with safe_open(path, "numpy") as file:
+                metadata = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            result = ScanResult.model_validate_json(metadata["result"])
+            return result, _exhibits(json.loads(metadata["exhibits"]), arrays)
+        except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError):
+            return None
+
+    def keep(self, result: ScanResult, exhibits: Exhibits) -> None:
+        """Keep a completed scan instead of the way to it; a disk that is full costs the next scan time, no more."""
+        words, arrays = _flat(exhibits)
+        draft = self.folder / f".{_RESULT}.{os.getpid()}.tmp"
+        with suppress(OSError):
+            try:
+                draft.write_bytes(save(arrays, {"result": result.model_dump_json(), "exhibits": json.dumps(words)}))
+                draft.replace(self.folder / _RESULT)
+            finally:
+                draft.unlink(missing_ok=True)
+            shutil.rmtree(self.rounds, ignore_errors=True)
+
+
+def default_folder() -> Path:
+    """Return the folder of all scans where the user names none: `smoothscan` in the user's folder of caches."""
+    return platformdirs.user_cache_path("smoothscan", appauthor=False) / "scans"
+
+
+@contextmanager
+def entry(root: Path | None, workspace: Path, *digests: str) -> Iterator[Entry]:
+    """Yield what is kept of a scan, for this process alone.
+
+    Where nothing is to be kept, where the folder cannot be written to, and while another process does the same scan, it
+    is an empty folder of the workspace.
+
+    Args:
+        root: folder of all scans; None to keep nothing.
+        workspace: folder that is removed after the scan.
+        digests: what tells the scan from others; the program itself is added.
+    """
+    name = hashlib.sha256("\n".join((*digests, _program())).encode()).hexdigest()
+    lock = None if root is None else _locked(root / name)
+    try:
+        if root is None or lock is None:
+            (workspace / "scan").mkdir(exist_ok=True)
+            yield Entry(workspace / "scan", lasting=False)
+        else:
+            _make_room(root, root / name)
+            yield Entry(root / name, lasting=True)
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _locked(folder: Path) -> BinaryIO | None:
+    """Make a folder and lock it; None if that cannot be done. The lock goes with the process, however that ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = (folder / _LOCK).open("wb")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
+
+
+def _make_room(root: Path, present: Path) -> None:
+    """Remove the oldest folders beyond the most that is kept; one that is in use is locked, and stays."""
+    ages: list[tuple[float, int, Path]] = []
+    for folder in root.iterdir():
+        with suppress(OSError):
+            found = [path.stat() for path in folder.rglob("*") if path.is_file()]
+            ages.append((max((f.st_mtime for f in found), default=0.0), sum(f.st_size for f in found), folder))
+    left = sum(size for _, size, _ in ages)
+    for _, size, folder in sorted(ages):
+        if left <= MOST_BYTES:
+            break
+        if folder != present and (lock := _locked(folder)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock.close()
+            left -= size
+
+
+@cache
+def _program() -> str:
+    """Return a digest of the program: what another version of it found is not what this one would find."""
+    import torch
+
+    sha = hashlib.sha256(f"torch {torch.__version__}".encode())
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        sha.update(path.read_bytes())
+    return sha.hexdigest()
+
+
+@dataclass
+class _Writer:
+    """Takes pictures apart into words and arrays."""
+
+    arrays: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def put(self, array: NDArray[np.float32] | None) -> str | None:
+        if array is None:
+            return None
+        name = str(len(self.arrays))
+        self.arrays[name] = np.ascontiguousarray(array, np.float32)
+        return name
+
+    def of(self, exhibit: ClassExhibit) -> dict[str, Any]:
+        examples = [
+            {**vars(one), "clean": self.put(one.clean), "perturbed": self.put(one.perturbed)}
+            for one in exhibit.examples
+        ]
+        pictures = {name: self.put(getattr(exhibit, name)) for name in _PICTURES}
+        return {**vars(exhibit), **pictures, "examples": examples}
+
+
+_PICTURES = ("perturbation", "picture", "synthesis_image")
+
+
+def _flat(exhibits: Exhibits) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
+    """Return exhibits as words for JSON, with names for their arrays, and these arrays."""
+    writer = _Writer()
+    words = {
+        "classes": [[index, writer.of(one)] for index, one in exhibits.classes.items()],
+        "pairs": [[list(pair), writer.of(one)] for pair, one in exhibits.pairs.items()],
+    }
+    return words, writer.arrays
+
+
+def _exhibits(words: dict[str, Any], arrays: dict[str, NDArray[np.float32]]) -> Exhibits:
+    """Put exhibits together again; the reverse of `_flat`."""
+
+    def one(said: dict[str, Any]) -> ClassExhibit:
+        examples = tuple(
+            HeldOutExample(**{**each, "clean": arrays[each["clean"]], "perturbed": arrays[each["perturbed"]]})
+            for each in said["examples"]
+        )
+        pictures = {name: None if said[name] is None else arrays[said[name]] for name in _PICTURES}
+        return ClassExhibit(**{**said, **pictures, "examples": examples})
+
+    return Exhibits(
+        {index: one(said) for index, said in words["classes"]},
+        {(source, target): one(said) for (source, target), said in words["pairs"]},
+    )
