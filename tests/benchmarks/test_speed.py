@@ -12,7 +12,9 @@ def run(**changes):
         "target_classes": [776],
         "anomaly": 2.9,
         "seconds": 800.0,
-        "host_seconds": 700.0,
+        "scan_seconds": 750.0,
+        "host_seconds": 600.0,
+        "exchange_share": 0.02,
         "model_passes": 30_000,
         "peak_rss_bytes": 2_000_000_000,
     }
@@ -31,11 +33,11 @@ def test_a_head_answers_for_its_classes_alone_and_the_target_is_the_first():
 def test_the_page_says_what_was_measured_and_leaves_out_what_was_not():
     report = {"machine": {"processor": "P", "cores": 2, "amx": False, "python": "3.11"}, "scans": {"i02/0": run()}}
     page = speed.page(report)
-    assert "| i02/0 | 776 | backdoored | 776 | 2.90 | 800 s | 700 s | 30,000 | 2.00 GB |" in page
+    assert "| i02/0 | 776 | backdoored | 776 | 2.90 | 800 s | 600 s | 30,000 | 2.00 GB |" in page
     assert "Growth" not in page
     assert "protocol" not in page
 
-    report["growth"] = {"10": run(model_passes=10_000, seconds=200.0, host_seconds=200.0), "1000": run()}
+    report["growth"] = {"10": run(model_passes=10_000, seconds=200.0, host_seconds=200.0)}
     report["loop"] = {"best": {"passes_per_second": 50.0, "batch": 16}}
     report["paper"] = {
         "seconds_per_pass": 0.02,
@@ -44,6 +46,6 @@ def test_the_page_says_what_was_measured_and_leaves_out_what_was_not():
         "one_setting_hours": 88.9,
     }
     page = speed.page(report)
-    assert "1,000 classes cost 3.0 times the passes of 10,\n4.0 times the time." in page
-    assert "(86% to 100%)" in page
+    assert "1,000 classes cost 3.0 times the passes of 10, 4.0 times the time." in page
+    assert "| i02/0 | 80% | 1.6% | 18% | 50.0 (100% of the network's own) | 40.0 (80% of the network's own) |" in page
     assert "A scan takes at most 30,000 passes, 533 times fewer." in page
