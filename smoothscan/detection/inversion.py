@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,8 @@ SHORTLIST = 6
 """Entries of a space's dictionary that are looked at more closely for each class."""
 SCREEN_BATCH = 64
 """Entries of the dictionary that are seen at once."""
+SCREEN_VALUES = 2**24
+"""Values of all images with these entries at most; large images are seen with fewer."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +87,17 @@ class Inverter:
             targets: t, [G], or groups of classes, [G, S].
         """
         z = self.noise.vectors(PROBE_STREAM, 0, len(images))[:, None, None]
-        scores = []
-        for part in torch.split(entries, SCREEN_BATCH):
+        grouped, own = _grouped(targets), []
+        for part in torch.split(entries, min(SCREEN_BATCH, max(SCREEN_VALUES // images.numel(), 1))):
             perturbed = self.space.apply(images[None], part[:, None]).transpose(0, 1).flatten(0, 1)
             noisy = z.expand(-1, len(part), *z.shape[2:]).flatten(0, 1)
             with torch.no_grad():
                 log_g = self.smoothed(perturbed[:, None], noisy)
-            scores.append(log_g.view(len(images), len(part), -1))
+            every = log_g.view(len(images), len(part), -1)
+            each = [_any(every[mine].mean(0), group) for mine, group in zip(sources, grouped, strict=True)]
+            own.append(torch.stack(each))
             self.on_passes(len(images) * len(part) / 3)
-        every = torch.cat(scores, 1)
-        own = torch.stack(
-            [_any(every[mine].mean(0), group) for mine, group in zip(sources, _grouped(targets), strict=True)]
-        )
-        return entries[own.topk(min(SHORTLIST, len(entries)), dim=1).indices]
+        return entries[torch.cat(own, 1).topk(min(SHORTLIST, len(entries)), dim=1).indices]
 
     def invert(
         self,
@@ -127,7 +127,7 @@ class Inverter:
             choices = space.candidates(start, epsilon, settled=True)
             parameters = start if choices is None else self._best(images, targets, choices, first_step)
         elif shortlist is not None:
-            parameters = self._best(images, targets, shortlist, first_step)
+            parameters = self._best(images, targets, shortlist.unbind(1), first_step)
             steps = int(POLISH * steps)
         else:
             parameters = torch.stack([space.nothing(shape, epsilon)] * len(targets))
@@ -156,18 +156,21 @@ class Inverter:
             parameters = space.retract(parameters, epsilon, shape)
             self.on_passes(len(targets) * profile.n_noise)
         if space.guarded:
-            parameters = self._best(images, targets, torch.stack([begun, parameters], 1), first_step)
+            parameters = self._best(images, targets, (begun, parameters), first_step)
         return Inversion(parameters, silent / steps)
 
-    def _best(self, images: Tensor, targets: Tensor, choices: Tensor, step: int) -> Tensor:
-        """Return the choices [G, M, *P] with the largest g, [G, *P]."""
-        log_g = []
+    def _best(self, images: Tensor, targets: Tensor, choices: Iterable[Tensor], step: int) -> Tensor:
+        """Return the choices, each [G, *P], with the largest g, [G, *P]; of equals the first."""
         x, z = self._drawn(images, targets, step, CHOICE_NOISE)
+        most, best = torch.full((len(targets),), -torch.inf), torch.empty(0)
         with torch.no_grad():
-            for one in choices.unbind(1):
-                log_g.append(self._log_g(x, z, targets, one[:, None]))
+            for one in choices:  # there may be a hundred large ones, so only the best so far are kept
+                log_g = self._log_g(x, z, targets, one[:, None])
+                better = (log_g > most).view(-1, *[1] * (one.dim() - 1))
+                best = torch.where(better, one, best) if len(best) else one
+                most = torch.maximum(most, log_g)
                 self.on_passes(len(targets) * CHOICE_NOISE / 3)
-        return choices[torch.arange(len(targets)), torch.stack(log_g, 1).argmax(1)]
+        return best
 
     def _drawn(self, images: Tensor, targets: Tensor, step: int, count: int) -> tuple[Tensor, Tensor]:
         """Return what a step sees of the images, [G, N or 1, C, H, W], and its noise, [G, N, C, H, W]."""

@@ -8,6 +8,7 @@ statistic are the same for all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -105,8 +106,8 @@ class Space(ABC):
         del targets, step, count, noise
         return parameters[:, None]
 
-    def candidates(self, parameters: Tensor, epsilon: float, *, settled: bool) -> Tensor | None:
-        """Return choices of the discrete part at this budget, [G, M, *P], or None where there is none.
+    def candidates(self, parameters: Tensor, epsilon: float, *, settled: bool) -> Iterable[Tensor] | None:
+        """Return choices of the discrete part at this budget, each [G, *P], or None where there is none.
 
         Args:
             parameters: [G, *P], with the discrete part open, or settled at another budget.

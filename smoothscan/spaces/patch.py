@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -61,14 +61,17 @@ class Patch(Space):
             [_moved(one, noise.places(int(t), step, count)) for one, t in zip(parameters, targets, strict=True)]
         )
 
-    def candidates(self, parameters: Tensor, epsilon: float, *, settled: bool) -> Tensor | None:
-        """Return the open patch on a grid of places half a patch apart, or the parts of a larger patch."""
+    def candidates(self, parameters: Tensor, epsilon: float, *, settled: bool) -> Iterator[Tensor]:
+        """Yield the open patch on a grid of places half a patch apart, or the parts of a larger patch."""
         side = _side(epsilon)
         if settled:
-            return torch.stack([_parts(one, side) for one in parameters])
+            *_, before = _window(parameters[0])
+            offsets = _grid(before - side, max((before - side) // 2, 1))
+            yield from (torch.stack([_part(one, side, y, x) for one in parameters]) for y in offsets for x in offsets)
+            return
         stride = (side + 1) // 2
         rows, columns = (_grid(size - side, stride) for size in parameters.shape[2:])
-        return torch.stack([parameters.roll((y, x), (2, 3)) for y in rows for x in columns], 1)
+        yield from (parameters.roll((y, x), (2, 3)) for y in rows for x in columns)
 
     def control(self, parameters: Tensor, target: int, noise: KeyedNoise) -> Tensor:
         """Return a patch of random values in the same place."""
@@ -108,15 +111,10 @@ def _window(parameters: Tensor) -> tuple[int, int, int]:
     return int(rows[0]), int(columns[0]), len(rows)
 
 
-def _parts(parameters: Tensor, side: int) -> Tensor:
-    """Return the square parts of a patch, all with this side, at most about three in each direction."""
-    top, left, before = _window(parameters)
-    offsets = _grid(before - side, max((before - side) // 2, 1))
-    parts = []
-    for y in offsets:
-        for x in offsets:
-            part = parameters.clone()
-            part[-1] = 0
-            part[-1, top + y : top + y + side, left + x : left + x + side] = 1
-            parts.append(part)
-    return torch.stack(parts)
+def _part(parameters: Tensor, side: int, y: int, x: int) -> Tensor:
+    """Return the square part of a patch with this side, `y` rows and `x` columns from its upper left corner."""
+    top, left, _ = _window(parameters)
+    part = parameters.clone()
+    part[-1] = 0
+    part[-1, top + y : top + y + side, left + x : left + x + side] = 1
+    return part

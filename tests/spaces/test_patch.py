@@ -43,13 +43,13 @@ def test_open_patches_are_drawn_wholly_inside_the_image():
 @pytest.mark.parametrize(("side", "size"), [(6, 32), (5, 33), (1, 4), (4, 4)])
 def test_the_places_to_settle_at_cover_the_image(side, size):
     start = SPACE.nothing((3, size, size), float(side * side))[None]
-    places = SPACE.candidates(start, float(side * side), settled=False)[0]
+    places = torch.cat(list(SPACE.candidates(start, float(side * side), settled=False)))
     assert places[:, -1].sum((1, 2)).tolist() == [side * side] * len(places)
     assert (places[:, -1].sum(0) > 0).all()
 
 
 def test_a_smaller_patch_is_a_part_of_the_larger_one():
-    parts = SPACE.candidates(at(3, 20, 6)[None], 16.0, settled=True)[0]
+    parts = torch.cat(list(SPACE.candidates(at(3, 20, 6)[None], 16.0, settled=True)))
     assert len(parts) == 9
     assert len({tuple(part[-1].nonzero()[0].tolist()) for part in parts}) == 9
     for part in parts:

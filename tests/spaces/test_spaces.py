@@ -31,7 +31,7 @@ def drawn(space, shape, epsilon, count=2):
     if space.name == "frequency":
         moved[:, :2] = nothing[:, :2]
     candidates = space.candidates(moved, epsilon, settled=False)
-    return space.retract(moved if candidates is None else candidates[:, -1], epsilon, shape)
+    return space.retract(moved if candidates is None else list(candidates)[-1], epsilon, shape)
 
 
 def test_every_space_has_a_name_and_words():
