@@ -42,9 +42,9 @@ from smoothscan.verdict.calibration import Calibration
 from smoothscan.verdict.decision import decide
 from smoothscan.verdict.evidence import Evidence
 
-ENDING, LEAST_ENDING = 2.0, 3.0
-"""Time that is kept back from a time budget for the end of a scan, its controls, pictures and files: as a multiple of
-the noise probe's, and the least in seconds."""
+ENDING, LEAST_ENDING = 2.0, 5.0
+"""Time that is kept back from a time budget for the program's start and the end of a scan, its controls, pictures and
+files: as a multiple of the noise probe's, and the least in seconds."""
 
 
 def scan(

@@ -204,7 +204,7 @@ def test_of_too_many_images_some_from_all_over_the_folder_are_taken(
     assert loaded.names == tuple(paths[i].name for i in (0, 2, 4, 7, 9))
     assert loaded.left_out == 7
 
-    monkeypatch.setattr(images, "MOST_IMAGES", 1000)
+    monkeypatch.setattr(images, "MOST_IMAGES", 500)
     monkeypatch.setattr(images, "LEAST_IMAGES", 3)
     room = 8 * 6 * 3 * 32 * 32 * 4  # for eight images, six arrays of each
     assert (len(load_images(paths, spec(), room).names), load_images(paths, spec(), room).left_out) == (8, 4)
