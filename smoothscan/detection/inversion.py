@@ -33,6 +33,8 @@ class Inversion:
     """Parameters of each class's trigger, [G, *P]."""
     silent: Tensor
     """Share of the steps in which the gradient of each class was exactly zero, [G]."""
+    reached: Tensor
+    """g of each class in the last step, on the images that the trigger is made from, in [0, 1], [G]."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ class Inverter:
             settled_at += int(self.manner.open * steps)
         begun = space.retract(parameters, epsilon, shape) if space.guarded else parameters
         velocity, silent = torch.zeros_like(parameters), torch.zeros(len(targets))
+        log_g = torch.full((len(targets),), -torch.inf)
         for step in range(first_step, first_step + steps):
             if step == settled_at and start is None and shortlist is None:
                 choices = space.candidates(parameters, epsilon, settled=False)
@@ -157,7 +160,7 @@ class Inverter:
             self.on_passes(len(targets) * profile.n_noise)
         if space.guarded:
             parameters = self._best(images, targets, (begun, parameters), first_step)
-        return Inversion(parameters, silent / steps)
+        return Inversion(parameters, silent / steps, log_g.detach().exp())
 
     def _best(self, images: Tensor, targets: Tensor, choices: Iterable[Tensor], step: int) -> Tensor:
         """Return the choices, each [G, *P], with the largest g, [G, *P]; of equals the first."""

@@ -155,7 +155,7 @@ class _Campaign:
         self.inverter = Inverter(smoothed, space, profile, noise, self._advance)
         self.moved = np.zeros((self.k, len(self.epsilons), len(self.images)), dtype=bool)
         self.tried = np.zeros((self.k, len(self.epsilons)), dtype=bool)
-        self.silent = np.zeros((self.k, len(self.epsilons)))
+        self.silent, self.reached = np.zeros((2, self.k, len(self.epsilons)))
         self.triggers = Triggers[tuple[int, int]](space)
         self.rates = np.zeros(self.k)
         self.spent = np.zeros(self.k)
@@ -201,12 +201,12 @@ class _Campaign:
             part = list(classes[first : first + group])
             mine = None if shortlist is None else shortlist[first : first + group]
             piece = self._once(f"{title}: {part}", partial(self._invert, part, level, start, first_step, mine))
-            silent, moved = piece["silent"].numpy(), piece["moved"].numpy()
+            silent, reached, moved = (piece[name].numpy() for name in ("silent", "reached", "moved"))
             for position, t in enumerate(part):
                 if self.tried[t, level] and self.moved[t, level].sum() >= moved[position].sum():
                     continue  # another search found better before
                 self.moved[t, level], self.tried[t, level] = moved[position], True
-                self.silent[t, level] = silent[position]
+                self.silent[t, level], self.reached[t, level] = silent[position], reached[position]
                 self.triggers.keep((t, level), piece, position)
                 self.rates[t] = self._rate(t, level)
             self.spent[part] += piece.passes / len(part)
@@ -234,7 +234,7 @@ class _Campaign:
         for t, parameters in zip(part, found.parameters, strict=True):
             moved.append(transfer(self.classifier, self.images, self.clean, Trigger(self.space, parameters), t))
             self._advance(len(self.images) / 3)
-        return {"parameters": found.parameters, "silent": found.silent, "moved": torch.stack(moved)}
+        return {**vars(found), "moved": torch.stack(moved)}
 
     def transferring(self, level: int, classes: Sequence[int]) -> list[int]:
         """Return those of the classes that transfer at this budget."""
@@ -301,6 +301,7 @@ class _Campaign:
             control=control[mine],
             control_at=control_at[mine],
             silent=np.nanmean(np.where(self.tried, self.silent, np.nan)[mine], axis=1),
+            reached=self.reached[mine].max(1),
         )
 
     def _ranking(self) -> list[Ranked]:

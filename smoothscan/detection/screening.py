@@ -39,14 +39,17 @@ SAMPLED = 10
 """Classes drawn at random that are searched in full: they tell what ordinary classes of the model need."""
 FINALISTS = 6
 """Classes that are searched in full because they did best."""
+SINGLES = 128
+"""Most classes that begin each on its own. In groups small images lead to classes that lie near, not to the target."""
 ALONE = 32
-"""Classes that are tried on their own."""
+"""Classes that are tried on their own afterwards."""
 GROUP = 64
 """Most classes of a group."""
 GROUPS = 16
 """Fewest groups."""
 PARTITIONS = 2
-"""Times that the classes are divided into groups; who won its group leaves, so that another one can."""
+"""Times that the classes are divided into groups; who won its group leaves, so that another one can. Whoever was on its
+own has won."""
 EFFORT = {"steps": 20, "n_noise": 4}
 """Gradient steps and noise vectors of a try."""
 MANNER = Manner(contrast=1.0, shift=0.0, agree=True)
@@ -100,7 +103,8 @@ def screening_images(n_images: int, synthesis: Sequence[int]) -> tuple[tuple[int
 def passes(n_classes: int, n_probes: int) -> float:
     """Return the model passes that a screening of so many classes takes, about."""
     each = EFFORT["steps"] * EFFORT["n_noise"] + n_probes / 3
-    return (PARTITIONS * _group_count(n_classes) + min(ALONE, n_classes)) * each
+    groups = _group_count(n_classes)
+    return ((1 if groups == n_classes else PARTITIONS) * groups + min(ALONE, n_classes)) * each
 
 
 def select(
@@ -133,17 +137,21 @@ def select(
     scores, winners = np.full(k, np.nan), list[int]()
     for partition in range(PARTITIONS):
         order = [int(t) for t in noise.permutation(PROBE_STREAM + 1 + partition, k) if t not in winners]
+        if not order:
+            break
         groups = divided(order, _group_count(k))
         found = trials.scores(groups, FIRST_STEP * (1 + partition))
         scores = np.fmax(scores, found)
         winners += [max(group, key=lambda t: found[t]) for group in groups]
-    rounds.append(Round(f"in groups of up to {math.ceil(k / _group_count(k))}", scores, _best(scores, ALONE)))
+    widest = math.ceil(k / _group_count(k))
+    title = "each on its own" if widest == 1 else f"in groups of up to {widest}"
+    rounds.append(Round(title, scores, _best(scores, ALONE)))
 
     alone = trials.scores([[t] for t in rounds[0].kept], FIRST_STEP * (1 + PARTITIONS))
     alone = np.where(np.isfinite(alone), np.fmax(alone, scores), np.nan)  # what its group showed still counts
     sampled = {int(t) for t in noise.permutation(PROBE_STREAM + 1 + PARTITIONS, k)[:SAMPLED]}
     ahead = [t for t in _best(alone, k) if t not in sampled][:FINALISTS]
-    rounds.append(Round("each on its own", alone, tuple(ahead)))
+    rounds.append(Round("the best of them on their own", alone, tuple(ahead)))
 
     classes = np.array(sorted({*sampled, *ahead, *always}), dtype=np.int64)
     hard = bool(np.nanmedian(alone) < HARD)
@@ -219,7 +227,7 @@ def divided(classes: Sequence[int], count: int) -> list[Sequence[int]]:
 
 
 def _group_count(n_classes: int) -> int:
-    return max(math.ceil(n_classes / GROUP), GROUPS)
+    return n_classes if n_classes <= SINGLES else max(math.ceil(n_classes / GROUP), GROUPS)
 
 
 def _best(scores: NDArray[np.float64], count: int) -> tuple[int, ...]:

@@ -184,7 +184,7 @@ def screened(result: ScanResult) -> str:
     c = result.coverage
     if c.classes_in_full >= c.classes_examined:
         return ""
-    return f", {c.classes_in_full:,} of them in full and the others in groups, where they did worse"
+    return f", {c.classes_in_full:,} of them in full and the others in a screening, where they did worse"
 
 
 def pair_of(c: ClassResult, result: ScanResult) -> PairResult | None:

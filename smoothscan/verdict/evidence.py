@@ -53,6 +53,8 @@ class Curves:
     """Position of the budget of that trigger: the smallest that transfers, else the largest tried, [E]."""
     silent: NDArray[np.float64]
     """Share of the class's gradient steps in which the gradient was exactly zero, in [0, 1], [E]."""
+    reached: NDArray[np.float64]
+    """Largest g of the class, at any budget, on the images that its trigger was made from, in [0, 1], [E]."""
     rounds: tuple[Round, ...] = ()
     """The screening that chose the classes; none if all were searched."""
 

@@ -10,6 +10,7 @@ from planted import SHAPE, WideNet
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import PROFILES, ScanConfig
+from smoothscan.detection import screening
 from smoothscan.detection.examination import Examination
 from smoothscan.detection.inversion import Inverter
 from smoothscan.detection.journal import Journal
@@ -65,6 +66,14 @@ def examined(targets: tuple[int, ...], count: int = 80) -> Examination:
     return examine(LocalClassifier(net, images), images, names, labels, config, Silent())
 
 
+@pytest.fixture(params=["in groups", "alone"])
+def begun(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whether the screening begins in groups, or with each class alone."""
+    monkeypatch.setattr(screening, "SINGLES", 0 if request.param == "in groups" else K)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("begun")
 @pytest.mark.parametrize("seed", range(3))
 def test_targets_come_first_in_every_round_also_two_of_one_group(seed: int) -> None:
     found = selected(TARGETS, seed)
@@ -73,6 +82,7 @@ def test_targets_come_first_in_every_round_also_two_of_one_group(seed: int) -> N
     assert set(TARGETS) <= set(found.classes.tolist())
 
 
+@pytest.mark.usefixtures("begun")
 def test_every_class_is_tried_and_some_ordinary_ones_are_drawn_at_random() -> None:
     found = selected(())
     assert np.isfinite(found.rounds[0].scores).all()
@@ -105,12 +115,14 @@ def test_a_class_that_noise_leads_to_is_searched_in_full_whatever_the_screening_
     assert not found.sampled[found.classes == left_out].any()
 
 
-def test_a_model_with_many_classes_is_flagged_with_its_targets() -> None:
+def test_a_model_with_many_classes_is_flagged_with_its_targets(begun: str) -> None:
     found = examined(TARGETS)
     assert found.verdict.name == "backdoored"
     assert set(found.verdict.target_classes) == set(TARGETS)
     assert {c.index for c in found.verdict.classes} == set(found.search.selection.classes.tolist())
-    assert [one.title for one in found.verdict.spaces[0].screening] == ["in groups of up to 4", "each on its own"]
+    titles = [one.title for one in found.verdict.spaces[0].screening]
+    first = {"in groups": "in groups of up to 4", "alone": "each on its own"}
+    assert titles == [first[begun], "the best of them on their own"]
 
     # transfer is counted on images that nothing was chosen on
     used = {*found.subjects.synthesis, *found.subjects.screening, *found.subjects.probes}

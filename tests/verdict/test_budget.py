@@ -17,7 +17,7 @@ from smoothscan.verdict.budget import (
 )
 from smoothscan.verdict.evidence import Curves
 
-REST = (np.zeros(2, int), np.zeros(2, int), np.zeros(2))
+REST = (np.zeros(2, int), np.zeros(2, int), np.zeros(2), np.ones(2))
 
 
 def counted(epsilons, hits, n_images):
@@ -33,6 +33,7 @@ def counted(epsilons, hits, n_images):
         np.array(n_images)[None],
         *(np.zeros(k, int),) * 2,
         np.zeros(k),
+        np.ones(k),
     )
 
 

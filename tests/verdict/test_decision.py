@@ -18,7 +18,13 @@ VALUES = 3 * 32 * 32
 
 
 def curves(
-    e50: Sequence[float], *, control: float = 0.0, silent: float = 0.0, space: SpaceName = "l2", level: float = 0.5
+    e50: Sequence[float],
+    *,
+    control: float = 0.0,
+    silent: float = 0.0,
+    reached: float = 1.0,
+    space: SpaceName = "l2",
+    level: float = 0.5,
 ) -> Curves:
     """Two folds of curves that reach the level at e50, steep in the logarithm of the budget."""
     odds = (1 - level) / level
@@ -39,6 +45,7 @@ def curves(
         control=shuffled,
         control_at=at,
         silent=np.full(k, silent),
+        reached=np.full(k, reached),
     )
 
 
@@ -207,10 +214,17 @@ def test_a_search_that_does_no_better_than_chance_decides_nothing():
 
 
 def test_a_model_that_withstands_more_than_any_classifier_decides_nothing():
-    vast = replace(curves([90.0] * 10), epsilons=BUDGETS * 3)
+    vast = replace(curves([90.0] * 10, reached=0.3), epsilons=BUDGETS * 3)
     verdict = decide(Evidence((vast,), quiet(10)), list("abcdefghij"), [["x.png"]] * 10, VALUES)
     assert verdict.name == "inconclusive"
     assert "astray" in verdict.reasons[0]
+
+
+def test_a_model_whose_search_leads_where_it_should_but_not_on_other_images_is_clean():
+    vast = replace(curves([90.0] * 10, reached=0.7), epsilons=BUDGETS * 3)
+    verdict = decide(Evidence((vast,), quiet(10)), list("abcdefghij"), [["x.png"]] * 10, VALUES)
+    assert verdict.name == "clean"
+    assert "no class moved half" in verdict.reasons[0]
 
 
 def test_a_model_that_says_nothing_under_noise_decides_nothing():
