@@ -1,10 +1,11 @@
 """Whether a screening of classes hides targets: `python benchmarks/screening.py`.
 
-Models with many classes are searched in groups first (`smoothscan/detection/screening.py`). Here the rank of the true
-target after each round is measured, in each trigger space, over seeds and choices of images. Networks of 1,000 classes
-are screened as a scan does it. Those of ten would not be screened at all, so a harsher screening is forced upon them:
-two groups of five classes, four tried alone, and a single finalist. Writes `benchmarks/results/screening.json` after
-every model, so that an interrupted run goes on where it stopped, and `docs/screening.md`.
+Models with many classes are screened first (`smoothscan/detection/screening.py`). Here the rank of the true target
+after each round is measured, in each trigger space, over seeds and choices of images. Networks of 1,000 classes are
+screened as a scan does it. Those of ten would not be screened at all, so a harsher screening is forced upon them:
+each class is tried for a few steps, the four best once more, and there is a single finalist. Writes
+`benchmarks/results/screening.json` after every model, so that an interrupted run goes on where it stopped, and
+`docs/screening.md`.
 
 Needs what `zoo.py` needs, and for 1,000 classes what `speed.py` needs.
 """
@@ -30,7 +31,7 @@ from zoo import FIRST_CHOICE, TRAINED
 
 RESULTS = ROOT / "benchmarks" / "results" / "screening.json"
 PAGE = ROOT / "docs" / "screening.md"
-FORCED = {"GROUP": 5, "GROUPS": 2, "ALONE": 4, "FINALISTS": 1, "SAMPLED": 1}
+FORCED = {"ALONE": 4, "FINALISTS": 1, "SAMPLED": 1}
 """Constants of `screening.py` for ten classes."""
 STRONG = 0.8
 """Attack success rate from which on a backdoor's target has to survive."""
@@ -146,7 +147,7 @@ def _screened(job: Job, seed: int) -> tuple[list[int], bool]:
         found = screening.select(
             classifier, inverter, subjects, profile, ladder.epsilons[ladder.first or 0], noise, (), journal.once
         )
-    return [_rank(one.scores, job.target) for one in found.rounds], job.target in found.rounds[-1].kept
+    return [_rank(one.scores, job.target) for one in found.rounds], job.target in found.classes
 
 
 def _rank(scores: Any, target: int) -> int:
@@ -162,12 +163,13 @@ def page(results: dict[str, Any]) -> str:
         "",
         "Written by `python benchmarks/screening.py`; raw figures in `benchmarks/results/screening.json`. All-to-one",
         f"backdoors with an attack success rate of at least {STRONG:.0%}, whatever their trigger; five screenings of",
-        "each, with other seeds and images. A cell has the rank of the true target after the first round, in groups,",
-        "and the second, each class on its own, and in how many screenings it goes on to the full search.",
+        "each, with other seeds and images. A cell has the rank of the true target after the first round and after the",
+        "second, which only the best of the first take part in, and in how many screenings it goes on.",
         "",
-        "Networks of 1,000 classes are screened as in a scan: the 32 best of the first round are tried alone, the six",
-        "best of those go on. Networks of ten classes are searched in full by a scan; a harsher screening is forced",
-        "upon them: two groups of five, the four best tried alone, and one goes on. Chance would keep a tenth.",
+        "Networks of 1,000 classes are screened as in a scan: in groups first, then the 32 best alone; the six best of",
+        "those and ten random classes go on. Networks of ten classes are searched in full by a scan; a harsher one is",
+        "forced upon them: each class for 20 steps, the four best once more; the best and a random one go on. Chance",
+        "would keep a fifth.",
     ]
     for large, title in ((True, "1,000 classes"), (False, "Ten classes")):
         mine = {key: one for key, one in results["screened"].items() if one["large"] == large}
