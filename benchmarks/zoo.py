@@ -158,8 +158,8 @@ def _moved_rate(folder: Path, entry: dict[str, Any]) -> list[float]:
 
 def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
     from smoothscan.config import ScanConfig
+    from smoothscan.detection.examination import examine
     from smoothscan.events import Silent
-    from smoothscan.pipeline import examine
 
     class Clock(Silent):
         """Notes when each search began, and at how many passes."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,10 +58,10 @@ class Entry:
             if time.time() - path.stat().st_mtime > MOST_DAYS * 86_400:
                 return None
             with safe_open(path, "numpy") as file:
-                metadata = file.metadata() or {}
+                words = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            result = ScanResult.model_validate_json(metadata["result"])
-            return result, _exhibits(json.loads(metadata["exhibits"]), arrays)
+            result = ScanResult.model_validate_json(words["result"])
+            return result, _exhibits(json.loads(words["exhibits"]), arrays)
         except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError):
             return None
 
@@ -143,9 +144,7 @@ def _make_room(root: Path, present: Path) -> None:
 @cache
 def _program() -> str:
     """Return a digest of the program: what another version of it found is not what this one would find."""
-    import torch
-
-    sha = hashlib.sha256(f"torch {torch.__version__}".encode())
+    sha = hashlib.sha256(f"torch {metadata.version('torch')}".encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         sha.update(path.read_bytes())
     return sha.hexdigest()

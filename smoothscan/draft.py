@@ -15,10 +15,10 @@ from importlib import metadata
 from typing import Any
 
 from smoothscan._version import __version__
-from smoothscan.classifier.interface import Meter
 from smoothscan.classifier.launcher import peak_rss
 from smoothscan.config import ScanConfig
 from smoothscan.errors import InconclusiveError, SmoothscanError
+from smoothscan.meter import Meter
 from smoothscan.result import Cost, Coverage, ErrorInfo, InputSpec, ModelInfo, SafetyReport, ScanResult
 from smoothscan.verdict.calibration import Calibration
 from smoothscan.verdict.decision import Verdict

@@ -4,47 +4,24 @@ from __future__ import annotations
 
 import math
 import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from smoothscan.cache import Entry, default_folder, entry
-from smoothscan.classifier.interface import Classifier
 from smoothscan.classifier.launcher import HostProcess, model_host
-from smoothscan.classifier.remote import RemoteClassifier
 from smoothscan.config import ScanConfig
-from smoothscan.detection.examination import Examination
-from smoothscan.detection.exhibit import exhibit
-from smoothscan.detection.journal import Journal
-from smoothscan.detection.pairs import search_pairs
-from smoothscan.detection.probe import check_enough, fired, noise_level, probe, synthesis_images
-from smoothscan.detection.schedule import Search, search
-from smoothscan.detection.screening import IN_FULL, LEAST, screening_images
-from smoothscan.detection.subjects import Subjects
 from smoothscan.draft import Draft
-from smoothscan.errors import ConfigError, RefusedError, SmoothscanError, TimeBudgetError, UsageError
+from smoothscan.errors import ConfigError, RefusedError, SmoothscanError, UsageError
 from smoothscan.events import Events
 from smoothscan.exhibits import Exhibits
 from smoothscan.result import Coverage, ModelInfo, ScanResult
 from smoothscan.safety.static import check
-from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.sources import fetch, model_of
 from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.images import ImageSet, list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
 from smoothscan.sources.interface import Artifact
-from smoothscan.spaces import applicable
-from smoothscan.verdict.calibration import Calibration
-from smoothscan.verdict.decision import decide
-from smoothscan.verdict.evidence import Evidence
-
-ENDING, LEAST_ENDING = 2.0, 5.0
-"""Time that is kept back from a time budget for the program's start and the end of a scan, its controls, pictures and
-files: as a multiple of the noise probe's, and the least in seconds."""
 
 
 def scan(
@@ -68,7 +45,6 @@ def scan(
     with (
         tempfile.TemporaryDirectory(prefix="smoothscan-") as workspace,
         model_host(Path(workspace), allow_model_code=config.allow_model_code) as host,
-        _one_thread(),
     ):
         try:
             return _scan(draft, host, paths, Path(workspace), events, input_sources or {})
@@ -114,7 +90,8 @@ def _scan(
             result, exhibits = known
             events.stage("recall", f"the same scan was done {result.finished_at}; --no-cache does it again")
             return draft.recalled(result), exhibits
-        result, exhibits = _searched(draft, host, artifact, images, entry, events)
+        with _one_thread():
+            result, exhibits = _searched(draft, host, artifact, images, entry, events)
         if not (result.coverage.unfinished or config.redact_images):  # what is kept has images in it
             entry.keep(result, exhibits)
         return result, exhibits
@@ -123,6 +100,14 @@ def _scan(
 def _searched(
     draft: Draft, host: HostProcess, artifact: Artifact, images: ImageSet, entry: Entry, events: Events
 ) -> tuple[ScanResult, Exhibits]:
+    # torch is slow to import, and a scan that was done before does without
+    import torch
+
+    from smoothscan.classifier.remote import RemoteClassifier
+    from smoothscan.detection.examination import examine
+    from smoothscan.detection.exhibit import exhibit
+    from smoothscan.detection.journal import Journal
+
     config, spec = draft.config, draft.input_spec
     assert spec is not None
     events.stage("load", artifact.info.resolved_uri or config.uri)
@@ -146,82 +131,6 @@ def _searched(
     draft.coverage = draft.coverage.model_copy(update=found.coverage())
     draft.host_peak = host.peak_rss()
     return draft.judged(found.verdict), exhibits
-
-
-def examine(
-    classifier: Classifier,
-    pixels: Tensor,
-    names: Sequence[str],
-    labels: Sequence[str],
-    config: ScanConfig,
-    events: Events,
-    calibration: Calibration | None = None,
-    journal: Journal | None = None,
-) -> Examination:
-    """Search a classifier for a backdoor and judge it.
-
-    Args:
-        classifier: the base classifier, wherever it runs.
-        pixels: clean images, [N, C, H, W] in [0, 1].
-        names: their names, [N].
-        labels: names of the classes, [K].
-        config: profile, noise level, seed and number of synthesis images; the rest is not looked at.
-        events: told how far the search is.
-        calibration: anomalies of clean models, if there are any.
-        journal: keeps what is found; a temporary one if left out.
-
-    Raises:
-        TimeBudgetError: the journal's time ended before anything was searched to its end.
-        TooFewImagesError: the images do not support a statistic.
-        ConfigError: nothing can be searched for in such a model.
-    """
-    profile, k = config.search(), classifier.n_classes
-    journal = Journal(None, classifier.meter) if journal is None else journal
-    spaces = applicable(profile.spaces, classifier.input_shape)
-    if not spaces:
-        raise ConfigError("Grey images have no colours to search for a filter.", "Choose other spaces with --spaces.")
-    if config.pairs and k > IN_FULL:
-        raise ConfigError(
-            f"Pairs of classes are searched in models with up to {IN_FULL} classes; this one has {k}.",
-            "Leave out --pairs.",
-        )
-    events.stage("probe", "how predictions move under plain noise")
-    noise = KeyedNoise(config.seed, classifier.input_shape)
-    clean = classifier.predict(pixels)
-    many = k > IN_FULL and not profile.exhaustive
-    check_enough(clean, k, config.synthesis_images, LEAST if many else 0)
-    began = time.monotonic()
-    counts = probe(classifier, pixels, clean, noise)
-    journal.deadline -= max(ENDING * (time.monotonic() - began), LEAST_ENDING)
-    chosen = synthesis_images(classifier, pixels, clean, noise, config.synthesis_images)
-    screening = screening_images(len(pixels), chosen) if many else ((), ())
-    subjects = Subjects(pixels, clean, chosen, config.synthesis_images, *screening)
-
-    levels = profile.sigmas or (noise_level(counts),)
-    planned = [*(space.name for space in spaces for _ in levels), *(["pairs"] if config.pairs else [])]
-    searches, pairs = list[Search](), None
-    try:
-        for space in spaces:
-            for level in levels:
-                sigma = space.sigma_share * level
-                events.stage("invert", f"{k} classes, {space.title}, noise level {sigma:.3g}")
-                searches.append(
-                    search(classifier, subjects, profile, space, sigma, noise, labels, events, journal, fired(counts))
-                )
-        if config.pairs:
-            events.stage("invert", f"pairs of source and target class, noise level {levels[0]:.3g}")
-            pairs = search_pairs(classifier, subjects, profile, levels[0], noise, events, journal)
-    except TimeBudgetError:
-        if not searches:
-            raise
-    done = len(searches) + (pairs is not None)
-    unfinished = tuple(dict.fromkeys(planned[done:]))
-
-    counted = None if pairs is None else pairs.counts
-    evidence = Evidence(tuple(s.curves for s in searches), counts, counted, unfinished)
-    sources = [[names[i] for i in subjects.sources(t)] for t in range(k)]
-    verdict = decide(evidence, labels, sources, pixels[0].numel(), calibration)
-    return Examination(verdict, evidence, subjects, tuple(searches), pairs)
 
 
 @contextmanager
@@ -252,6 +161,8 @@ def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tu
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Keep the scanner's own arithmetic on one core: it is light, and idle worker threads would slow the host down."""
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +11,13 @@ import pytest
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import InputConfig, ScanConfig
-from smoothscan.detection.examination import Examination
+from smoothscan.detection.examination import Examination, examine
 from smoothscan.detection.journal import Journal, Piece
 from smoothscan.draft import Draft
 from smoothscan.errors import ConfigError, ImagesError, TimeBudgetError
 from smoothscan.events import Events, Silent
 from smoothscan.exhibits import Exhibits
-from smoothscan.pipeline import examine, scan
+from smoothscan.pipeline import scan
 from smoothscan.result import ModelInfo, ScanResult
 from tests.planted import CLASSES, GREY, SHAPE, TARGET, PlantedNet, Probabilities, images, write_images
 from tests.stores import log_model
@@ -256,3 +258,8 @@ def test_a_time_budget_that_ends_early_leaves_a_flag_but_no_clean_verdict(at: st
 def test_a_time_budget_that_ends_before_anything_is_searched_says_nothing() -> None:
     with pytest.raises(TimeBudgetError):
         ended("l2", backdoored=True)
+
+
+def test_a_scan_that_was_done_before_is_recalled_without_torch() -> None:
+    code = "import sys, smoothscan.pipeline; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from smoothscan.meter import Meter
+
 Arithmetic = Literal["float32", "bfloat16"]
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
-
-
-@dataclass
-class Meter:
-    """What a classifier was asked so far."""
-
-    passes: float = 0.0
-    """Images through forward and backward; a forward alone counts 1/3."""
-    host_seconds: float = 0.0
-    """Time spent computing in the model host."""
-    total_seconds: float = 0.0
-    """Time from question to answer, the exchange included."""
 
 
 class Classifier(nn.Module):

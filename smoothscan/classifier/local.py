@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from smoothscan.classifier.interface import Arithmetic, Classifier, Meter, as_logits, kind_of_outputs
+from smoothscan.classifier.interface import Arithmetic, Classifier, as_logits, kind_of_outputs
+from smoothscan.meter import Meter
 
 
 class LocalClassifier(Classifier):

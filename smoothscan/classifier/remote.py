@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from smoothscan import wire
-from smoothscan.classifier.interface import Classifier, Meter, as_logits, kind_of_outputs
+from smoothscan.classifier.interface import Classifier, as_logits, kind_of_outputs
 from smoothscan.classifier.launcher import HostProcess
 from smoothscan.config import Precision, ScanConfig
 from smoothscan.errors import (
@@ -29,6 +29,7 @@ from smoothscan.errors import (
     ScanTimeoutError,
     UnsupportedModelError,
 )
+from smoothscan.meter import Meter
 from smoothscan.result import InputSpec
 
 MAX_BATCH = 512

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from smoothscan.classifier.interface import Meter
 from smoothscan.errors import ScanFailedError, TimeBudgetError
+from smoothscan.meter import Meter
 from smoothscan.spaces.interface import Space, Trigger
 
 Key = TypeVar("Key", bound=Hashable)

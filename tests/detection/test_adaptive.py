@@ -8,8 +8,8 @@ from torch import nn
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import ScanConfig
+from smoothscan.detection.examination import examine
 from smoothscan.events import Silent
-from smoothscan.pipeline import examine
 from tests.planted import CLASSES, TARGET, PlantedNet, images
 
 LABELS = [str(t) for t in range(CLASSES)]

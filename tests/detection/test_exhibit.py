@@ -5,9 +5,9 @@ import pytest
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import ScanConfig
+from smoothscan.detection.examination import examine
 from smoothscan.detection.exhibit import EXAMPLES, exhibit
 from smoothscan.events import Silent
-from smoothscan.pipeline import examine
 from tests.planted import CLASSES, TARGET, PlantedNet, images
 
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smoothscan.classifier.interface import Meter
 from smoothscan.detection.journal import Journal, Triggers
 from smoothscan.errors import ScanFailedError, TimeBudgetError
+from smoothscan.meter import Meter
 from smoothscan.spaces import SPACES
 
 ROWS = torch.arange(12.0).view(3, 4)

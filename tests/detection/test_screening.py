@@ -11,7 +11,7 @@ from planted import SHAPE, WideNet
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import PROFILES, ScanConfig
 from smoothscan.detection import screening
-from smoothscan.detection.examination import Examination
+from smoothscan.detection.examination import Examination, examine
 from smoothscan.detection.inversion import Inverter
 from smoothscan.detection.journal import Journal
 from smoothscan.detection.probe import MIN_HELD_OUT
@@ -28,7 +28,6 @@ from smoothscan.detection.screening import (
 from smoothscan.detection.subjects import Subjects
 from smoothscan.errors import TooFewImagesError
 from smoothscan.events import Silent
-from smoothscan.pipeline import examine
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier
 from smoothscan.spaces import SPACES
