@@ -174,7 +174,8 @@ The cost of the exchange with the model host is what copying, checking and waiti
 |---|---|
 {start}
 
-CUDA uses the same code path and has not been measured.
+CUDA uses the same code path and has not been measured. [speed.md](speed.md) has models of 1,000 classes, and
+[screening.md](screening.md) whether choosing among them hides targets.
 """
 
 

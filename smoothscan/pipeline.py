@@ -137,7 +137,7 @@ def _searched(
 def _kept(draft: Draft, workspace: Path) -> Iterator[Entry]:
     """Yield what is kept of this scan, and say on Ctrl-C that it goes on from there."""
     config = draft.config
-    root = (config.cache_dir or default_folder()) if config.cache else None
+    root = (config.cache_dir or default_folder()) if config.cache and draft.model.digest else None
     with entry(root, workspace, str(draft.model.digest), draft.config_digest()) as kept:
         try:
             yield kept
