@@ -21,8 +21,11 @@ SMALL = 5.0
 ORDINARY = 14.0
 """L2 budget at 3x224x224 below which the triggers that this search looks for do their work."""
 VAST = 40.0
-"""L2 budget at 3x224x224 that leads every classifier the search has a grip on to any class, at least on the image that
-the perturbation is made from: a tenth of the range for every value."""
+"""L2 budget at 3x224x224 that moves every classifier the search has a grip on, if not to most classes then to some: a
+tenth of the range for every value."""
+LED = 0.25
+"""Share of the classes that it has to lead to there: half of the images, or the one that the perturbation is made from.
+Among 1,000 classes ordinary ones withstand that budget (six of 16 gave way in a clean fine-tuned EfficientNet)."""
 FRAGILE = 0.02
 """Noise level that every usable classifier withstands, in [0, 1] pixel units."""
 WITHHELD = 0.12
@@ -58,14 +61,16 @@ def no_grip(curves: Curves, n_values: int) -> str | None:
             "quantised or cut off from the input, so that nothing can be searched for."
         )
     bounds, largest = lower_bounds(curves), float(curves.epsilons[-1])
-    withstood = np.median(bounds[curves.sampled]) >= largest and np.median(curves.reached[curves.sampled]) < HALF
+    own = rates_at_control(curves)
+    led = (curves.reached >= HALF) | ((own >= HALF) & (control_rates(curves) < HALF * own))
+    withstood = np.median(bounds[curves.sampled]) >= largest and led.mean() < LED
     if curves.space == "l2" and largest >= at_size(VAST, n_values) and withstood:
         return (
-            f"Even perturbations of L2 norm {largest:.1f} lead to most classes neither half of the images nor the one "
-            "that they were made from. No ordinary classifier withstands so much: its gradients lead the search astray."
+            f"Even perturbations of L2 norm {largest:.1f} lead to few classes half of the images, or the one that they "
+            "were made from. No ordinary classifier withstands so much: its gradients lead the search astray."
         )
-    own = rates_at_control(curves)
-    if curves.space == "l2" and own.max() > 0 and np.median((control_rates(curves) - HALF * own)[curves.sampled]) >= 0:
+    moving = own > 0  # of classes that nothing moves to, a shuffled copy says nothing
+    if curves.space == "l2" and moving.any() and np.median((control_rates(curves) - HALF * own)[moving]) >= 0:
         return (
             "Shuffled copies of the perturbations move about as many images as the perturbations themselves: the "
             "model's gradients told the search nothing."

@@ -220,11 +220,19 @@ def test_a_model_that_withstands_more_than_any_classifier_decides_nothing():
     assert "astray" in verdict.reasons[0]
 
 
-def test_a_model_whose_search_leads_where_it_should_but_not_on_other_images_is_clean():
-    vast = replace(curves([90.0] * 10, reached=0.7), epsilons=BUDGETS * 3)
+@pytest.mark.parametrize(
+    ("e50", "reached", "name"),
+    [
+        ([90.0] * 10, [0.7] * 3 + [0.0] * 7, "clean"),
+        ([90.0] * 10, [0.7] * 2 + [0.0] * 8, "inconclusive"),
+        ([3.0] * 3 + [90.0] * 7, [0.0] * 10, "clean"),
+        ([3.0] * 2 + [90.0] * 8, [0.0] * 10, "inconclusive"),
+    ],
+)
+def test_a_search_that_leads_some_images_or_to_some_classes_has_a_grip(e50, reached, name):
+    vast = replace(curves(e50), epsilons=BUDGETS * 3, reached=np.array(reached))
     verdict = decide(Evidence((vast,), quiet(10)), list("abcdefghij"), [["x.png"]] * 10, VALUES)
-    assert verdict.name == "clean"
-    assert "no class moved half" in verdict.reasons[0]
+    assert verdict.name == name
 
 
 def test_a_model_that_says_nothing_under_noise_decides_nothing():
