@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("SMOOTHSCAN_SHARED", ROOT.parent / "shared"))
+FIRST_CHOICE = 500
+"""Choice of images of the first scan; the i-th scan has the i-th choice after it and seed i. No constant of the method
+was chosen on these choices."""
 
 
 def manifest(folder: Path = SHARED / "zoo") -> dict[str, dict[str, Any]]:

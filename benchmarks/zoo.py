@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from shared import ROOT, SHARED, machine, manifest, network, sample_images
+from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_images
 from zoo_page import page
 from zoo_trigger import agreement, is_patch, moved_rate
 
@@ -41,9 +41,6 @@ OURS: dict[str, dict[str, Any]] = {
     "smoothscan-pairs": {"spaces": ("patch",), "pairs": True},
 }
 """What the scanner is run with, by name of the method."""
-FIRST_CHOICE = 500
-"""Choice of images of the first scan; the i-th scan has the i-th choice after it and seed i. No constant of the method
-was chosen on these choices."""
 
 
 @dataclass(frozen=True)
