@@ -218,10 +218,8 @@ def page(report: dict[str, Any]) -> str:
         few, many = growth.get(str(GROWTH[0])), growth.get("1000")
         if few and many:
             passes, seconds = (many[of] / few[of] for of in ("model_passes", "seconds"))
-            lines += [
-                "",
-                f"1,000 classes cost {passes:.1f} times the passes of {GROWTH[0]}, {seconds:.1f} times the time.",
-            ]
+            in_time = "" if few.get("busy") or many.get("busy") else f", {seconds:.1f} times the time"
+            lines += ["", f"1,000 classes cost {passes:.1f} times the passes of {GROWTH[0]}{in_time}."]
     best, runs = report.get("loop", {}).get("best"), report.get("scans", {})
     if best and runs:
         lines += ["", "## The loop", "", *_loop(best, runs)]
