@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def _screened(job: Job, seed: int) -> tuple[list[int], bool]:
     inverter = Inverter(SmoothedClassifier(classifier, sigma, scale), space, profile, noise, lambda _: None)
     subjects = Subjects(pixels, clean, chosen, 1, *screening.screening_images(len(pixels), chosen))
     ladder, journal = space.ladder(profile, classifier.input_shape), Journal(None, classifier.meter)
-    with mock.patch.multiple(screening, **({} if job.large else FORCED)):
+    with nullcontext() if job.large else mock.patch.multiple(screening, **FORCED):
         found = screening.select(
             classifier, inverter, subjects, profile, ladder.epsilons[ladder.first or 0], noise, (), journal.once
         )
