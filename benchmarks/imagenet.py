@@ -58,6 +58,12 @@ def efficientnet(weights: Path | None = None) -> nn.Module:
     return Scaled(net).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def chosen(count: int, seed: int) -> Tensor:
+    """Return a random choice of the held-out images of `sample`, [count, 3, 224, 224] in [0, 1]."""
+    pixels, _ = sample(held_out=True)
+    return pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[:count]]
+
+
 def sample(*, held_out: bool, count: int | None = None) -> tuple[Tensor, Tensor]:
     """Return images [N, 3, 224, 224] in [0, 1], the centre of the shared ones, and their labels [N].
 

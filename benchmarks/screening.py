@@ -26,7 +26,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_images
+from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_pixels
 from speed import IMAGES, TRAINED, models
 
 RESULTS = ROOT / "benchmarks" / "results" / "screening.json"
@@ -112,8 +112,7 @@ def run(job: Job) -> dict[str, Any]:
 
 def _screened(job: Job, seed: int) -> tuple[list[int], bool]:
     """Return the rank of the target after each round, and whether it is searched in full."""
-    import torch
-    from imagenet import efficientnet, sample
+    from imagenet import chosen, efficientnet
 
     from smoothscan.classifier.local import LocalClassifier
     from smoothscan.config import PROFILES
@@ -122,26 +121,23 @@ def _screened(job: Job, seed: int) -> tuple[list[int], bool]:
     from smoothscan.detection.journal import Journal
     from smoothscan.detection.probe import noise_level, probe, synthesis_images
     from smoothscan.detection.subjects import Subjects
-    from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
-    from smoothscan.smoothing.smoothed import SmoothedClassifier, logit_scale
+    from smoothscan.smoothing.noise import KeyedNoise
+    from smoothscan.smoothing.smoothed import standardised
     from smoothscan.spaces import SPACES
 
     if job.large:
-        pixels, _ = sample(held_out=True)
-        pixels = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[:IMAGES]]
-        net = efficientnet(models(job.folder)[job.name]["weights"])
+        pixels, net = chosen(IMAGES, seed), efficientnet(models(job.folder)[job.name]["weights"])
     else:
-        drawn = torch.tensor(np.stack(sample_images(IMAGES, FIRST_CHOICE + seed)), dtype=torch.float32)
-        pixels, net = drawn.permute(0, 3, 1, 2) / 255, network(job.name, job.folder)
+        pixels, net = sample_pixels(IMAGES, FIRST_CHOICE + seed), network(job.name, job.folder)
     classifier = LocalClassifier(net, pixels, "bfloat16")
     profile, space = PROFILES["standard"], SPACES[job.space]  # type: ignore[index]
     noise = KeyedNoise(seed, classifier.input_shape)
     clean = classifier.predict(pixels)
     sigma = space.sigma_share * noise_level(probe(classifier, pixels, clean, noise))
-    chosen = synthesis_images(classifier, pixels, clean, noise, 1)
-    scale = logit_scale(classifier, pixels + sigma * noise.vectors(PROBE_STREAM, 0, len(pixels)))
-    inverter = Inverter(SmoothedClassifier(classifier, sigma, scale), space, profile, noise, lambda _: None)
-    subjects = Subjects(pixels, clean, chosen, 1, *screening.screening_images(len(pixels), chosen))
+    synthesis = synthesis_images(classifier, pixels, clean, noise, 1)
+    smoothed = standardised(classifier, sigma, pixels, noise)
+    inverter = Inverter(smoothed, space, profile, noise, lambda _: None)
+    subjects = Subjects(pixels, clean, synthesis, 1, *screening.screening_images(len(pixels), synthesis))
     ladder, journal = space.ladder(profile, classifier.input_shape), Journal(None, classifier.meter)
     with nullcontext() if job.large else mock.patch.multiple(screening, **FORCED):
         found = screening.select(

@@ -63,6 +63,13 @@ def sample_images(count: int, seed: int, first_label: int | None = None) -> list
     return [np.asarray(Image.open(io.BytesIO(c["bytes"] if isinstance(c, dict) else c)).convert("RGB")) for c in cells]
 
 
+def sample_pixels(count: int, seed: int) -> Any:
+    """Return `sample_images` as a tensor [count, 3, 32, 32] in [0, 1]."""
+    import torch
+
+    return torch.tensor(np.stack(sample_images(count, seed)), dtype=torch.float32).permute(0, 3, 1, 2) / 255
+
+
 def machine() -> dict[str, Any]:
     """Return what figures of speed depend on."""
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""

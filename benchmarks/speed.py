@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from check import measure
-from imagenet import SIDE, efficientnet, sample
+from imagenet import SIDE, chosen, efficientnet, sample
 from shared import ROOT, SHARED, machine, manifest
 from torch import Tensor, nn
 
@@ -122,8 +122,7 @@ def scan(net: nn.Module, name: str, folder: Path, seed: int) -> dict[str, Any]:
     import mlflow
     from PIL import Image
 
-    pixels, _ = sample(held_out=True)
-    pixels = pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[:IMAGES]]
+    pixels = chosen(IMAGES, seed)
     images = folder / f"images-{seed}"
     images.mkdir(exist_ok=True)
     for i, image in enumerate((pixels * 255).round().byte()):

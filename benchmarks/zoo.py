@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_images
+from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_pixels
 from zoo_page import page
 from zoo_trigger import agreement, is_patch, moved_rate
 
@@ -134,8 +134,7 @@ def run(job: Job) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     count = PAIR_IMAGES if job.method == "smoothscan-pairs" else IMAGES
-    pixels = torch.tensor(np.stack(sample_images(count, FIRST_CHOICE + job.scan)), dtype=torch.float32)
-    images = pixels.permute(0, 3, 1, 2) / 255
+    images = sample_pixels(count, FIRST_CHOICE + job.scan)
     classifier = LocalClassifier(network(job.name, job.folder), images, "bfloat16")
     started = time.perf_counter()
     answer = _smoothscan(job, classifier, images) if job.method in OURS else _baseline(job, classifier, images)
@@ -144,12 +143,9 @@ def run(job: Job) -> dict[str, Any]:
 
 def _moved_rate(folder: Path, entry: dict[str, Any]) -> list[float]:
     """Return how well each trigger of a model works in other places than its own."""
-    import torch
-
     from smoothscan.classifier.local import LocalClassifier
 
-    pixels = torch.tensor(np.stack(sample_images(IMAGES, FIRST_CHOICE)), dtype=torch.float32)
-    images = pixels.permute(0, 3, 1, 2) / 255
+    images = sample_pixels(IMAGES, FIRST_CHOICE)
     return moved_rate(entry, folder, LocalClassifier(network(entry["name"], folder), images, "bfloat16"), images)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -28,12 +27,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from smoothscan.exhibits import ClassExhibit, Exhibits, HeldOutExample
+from smoothscan.files import write_whole
 from smoothscan.result import ScanResult
+from smoothscan.sinks.mlflow_registry import VALID_FOR
 
 MOST_BYTES = 4 * 2**30
 """Size of all folders together from which on the oldest go."""
-MOST_DAYS = 90
-"""Age from which on a result is not used any more; as long as a verdict holds in the registry."""
 _RESULT, _ROUNDS, _LOCK = "scan.safetensors", "rounds", "lock"
 
 
@@ -55,7 +54,7 @@ class Entry:
         """Return the result of the same scan done before; None if there is none, or none that is whole and new."""
         path = self.folder / _RESULT
         try:
-            if time.time() - path.stat().st_mtime > MOST_DAYS * 86_400:
+            if time.time() - path.stat().st_mtime > VALID_FOR.total_seconds():
                 return None
             with safe_open(path, "numpy") as file:
                 words = file.metadata() or {}
@@ -68,13 +67,9 @@ class Entry:
     def keep(self, result: ScanResult, exhibits: Exhibits) -> None:
         """Keep a completed scan instead of the way to it; a disk that is full costs the next scan time, no more."""
         words, arrays = _flat(exhibits)
-        draft = self.folder / f".{_RESULT}.{os.getpid()}.tmp"
+        data = save(arrays, {"result": result.model_dump_json(), "exhibits": json.dumps(words)})
         with suppress(OSError):
-            try:
-                draft.write_bytes(save(arrays, {"result": result.model_dump_json(), "exhibits": json.dumps(words)}))
-                draft.replace(self.folder / _RESULT)
-            finally:
-                draft.unlink(missing_ok=True)
+            write_whole(self.folder / _RESULT, data, durable=False)
             shutil.rmtree(self.rounds, ignore_errors=True)
 
 
@@ -95,15 +90,15 @@ def entry(root: Path | None, workspace: Path, *digests: str) -> Iterator[Entry]:
         workspace: folder that is removed after the scan.
         digests: what tells the scan from others; the program itself is added.
     """
-    name = hashlib.sha256("\n".join((*digests, _program())).encode()).hexdigest()
-    lock = None if root is None else _locked(root / name)
+    folder = None if root is None else root / hashlib.sha256("\n".join((*digests, _program())).encode()).hexdigest()
+    lock = None if folder is None else _locked(folder)
     try:
-        if root is None or lock is None:
+        if folder is None or lock is None:
             (workspace / "scan").mkdir(exist_ok=True)
             yield Entry(workspace / "scan", lasting=False)
         else:
-            _make_room(root, root / name)
-            yield Entry(root / name, lasting=True)
+            _make_room(folder)
+            yield Entry(folder, lasting=True)
     finally:
         if lock is not None:
             lock.close()
@@ -124,10 +119,10 @@ def _locked(folder: Path) -> BinaryIO | None:
     return file
 
 
-def _make_room(root: Path, present: Path) -> None:
-    """Remove the oldest folders beyond the most that is kept; one that is in use is locked, and stays."""
+def _make_room(present: Path) -> None:
+    """Remove the oldest folders beside this one beyond the most that is kept; those in use are locked, and stay."""
     ages: list[tuple[float, int, Path]] = []
-    for folder in root.iterdir():
+    for folder in present.parent.iterdir():
         with suppress(OSError):
             found = [path.stat() for path in folder.rglob("*") if path.is_file()]
             ages.append((max((f.st_mtime for f in found), default=0.0), sum(f.st_size for f in found), folder))

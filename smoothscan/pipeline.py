@@ -124,7 +124,7 @@ def _searched(
     arithmetic = f"{classifier.device}-{classifier.precision}-{classifier.batch_size}"
     deadline = math.inf if config.time_budget is None else draft.started + config.time_budget
     journal = Journal(entry.rounds / arithmetic, classifier.meter, deadline)
-    if len(journal):
+    if journal.n_pieces:
         events.stage("resume", "this scan was stopped before, and goes on from there")
     found = examine(classifier, pixels, images.names, labels, config, events, draft.calibration, journal)
     exhibits = exhibit(classifier, found, images.names)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from smoothscan import cache
-from smoothscan.cache import MOST_DAYS, entry
+from smoothscan.cache import entry
 from smoothscan.exhibits import ClassExhibit, Exhibits, HeldOutExample
 from smoothscan.result import ModelInfo, ScanResult
+from smoothscan.sinks.mlflow_registry import VALID_FOR
 
 RESULT = ScanResult(status="completed", verdict="clean", score=0.25, model=ModelInfo(uri="models:/a/1"))
 
@@ -92,7 +93,7 @@ def test_an_old_result_is_no_result(tmp_path: Path) -> None:
     with entry(tmp_path / "scans", tmp_path, "model") as kept:
         kept.keep(RESULT, EXHIBITS)
         (file,) = kept.folder.glob("*.safetensors")
-        for days, there in ((MOST_DAYS - 1, True), (MOST_DAYS + 1, False)):
+        for days, there in ((VALID_FOR.days - 1, True), (VALID_FOR.days + 1, False)):
             os.utime(file, (time.time() - days * 86_400,) * 2)
             assert (kept.recall() is not None) == there
 

@@ -156,7 +156,7 @@ def _begin(output: Path, config: ScanConfig) -> Calibration:
         ConfigError: the file is something else, or was made with other settings.
         OutputError: the file cannot be written.
     """
-    from smoothscan.sinks.files import make_folder
+    from smoothscan.files import make_folder
     from smoothscan.sources.calibration_file import differences, read_calibration, settings_of
     from smoothscan.verdict.calibration import Calibration
 
@@ -216,7 +216,7 @@ def _clean_model(outcome: _Outcome, result: ScanResult) -> CleanModel | None:
 
 def _written(output: Path, calibration: Calibration) -> Calibration:
     """Write the file and return what is in it."""
-    from smoothscan.sinks.files import write_atomically
+    from smoothscan.files import write_atomically
     from smoothscan.sources.calibration_file import to_json
 
     try:

@@ -104,7 +104,7 @@ def _run(folder: Path, events: Display) -> dict[str, ScanResult]:
 
 def _make(folder: Path) -> None:
     """Make the folder, or take one that an earlier demo made."""
-    from smoothscan.sinks.files import make_folder
+    from smoothscan.files import make_folder
 
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "mlflow.db").exists():
         raise OutputError(

@@ -96,7 +96,7 @@ def _output_folder(config: ScanConfig) -> Iterator[Path]:
             f"The output folder {folder} lies in the folder of images.",
             "Pass another --output-dir: the next scan would take this one's pictures for clean images.",
         )
-    from smoothscan.sinks.files import make_folder
+    from smoothscan.files import make_folder
 
     made = not folder.exists()
     try:

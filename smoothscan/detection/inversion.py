@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from smoothscan.config import Profile
+from smoothscan.detection.journal import Once
 from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier
 from smoothscan.spaces.interface import Space
@@ -76,6 +77,25 @@ class Inverter:
     """Told the number of model passes after each step."""
     manner: Manner = Manner()
     """How images are varied."""
+
+    def shortlist(
+        self, images: Tensor, sources: Tensor, targets: Tensor, *, epsilon: float, once: Once, title: str
+    ) -> Tensor | None:
+        """Return what searches for these targets begin with, see `screened`; None if the space has no dictionary.
+
+        Args:
+            images: synthesis images, [U, C, H, W] in [0, 1].
+            sources: positions of each target's images among them, [G, M].
+            targets: t, [G], or groups of classes, [G, S].
+            epsilon: budget.
+            once: does the work, or recalls it.
+            title: what it is for.
+        """
+        entries = self.space.dictionary((images.shape[1], images.shape[2], images.shape[3]), epsilon)
+        if entries is None:
+            return None
+        title = f"{title}, shortlists: {targets.tolist()}"
+        return once(title, lambda: {"best": self.screened(entries, images, sources, targets)})["best"]
 
     def screened(self, entries: Tensor, images: Tensor, sources: Tensor, targets: Tensor) -> Tensor:
         """Return the entries of a dictionary that lead most to each target, [G, SHORTLIST, *P].

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import secrets
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -22,10 +21,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from smoothscan.errors import ScanFailedError, TimeBudgetError
+from smoothscan.files import write_whole
 from smoothscan.meter import Meter
 from smoothscan.spaces.interface import Space, Trigger
 
 Key = TypeVar("Key", bound=Hashable)
+Once = Callable[[str, Callable[[], dict[str, Tensor]]], "Piece"]
+"""Does a piece of work, or recalls it; see `Journal.once`."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ class Journal:
         self.meter, self.deadline = meter, deadline
         self._longest = 0.0
 
-    def __len__(self) -> int:
-        """Return the number of pieces that are there."""
+    @property
+    def n_pieces(self) -> int:
+        """Number of pieces that are there."""
         return sum(1 for _ in self.folder.glob("*.safetensors"))
 
     def once(self, title: str, work: Callable[[], dict[str, Tensor]]) -> Piece:
@@ -102,14 +105,9 @@ class Journal:
         return Piece(self, path, passes, recalled=False)
 
     def _store(self, path: Path, tensors: dict[str, Tensor], title: str, passes: float) -> None:
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                draft.write_bytes(save(tensors, {"title": title, "passes": repr(passes)}))
-                draft.replace(path)
-            finally:
-                draft.unlink(missing_ok=True)
+            write_whole(path, save(tensors, {"title": title, "passes": repr(passes)}), durable=False)
         except OSError as error:
             raise ScanFailedError(
                 f"What the scan has found so far cannot be stored in {self.folder}: {error.strerror or error}.",

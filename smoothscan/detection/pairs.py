@@ -16,8 +16,8 @@ from smoothscan.detection.inversion import Inverter, Manner
 from smoothscan.detection.journal import Journal, Triggers
 from smoothscan.detection.subjects import Subjects
 from smoothscan.events import Events
-from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
-from smoothscan.smoothing.smoothed import SmoothedClassifier, logit_scale
+from smoothscan.smoothing.noise import KeyedNoise
+from smoothscan.smoothing.smoothed import standardised
 from smoothscan.spaces import SPACES
 from smoothscan.spaces.interface import REFERENCE_SIDE, Trigger
 from smoothscan.verdict.budget import HALF
@@ -80,8 +80,7 @@ def search_pairs(
     sigma, space = SIGMA_SHARE * level, SPACES["patch"]
     scale = min(classifier.input_shape[1:]) / REFERENCE_SIDE
     epsilons = sorted({float(max(round(side * scale), 1) ** 2) for side in SIDES})
-    noisy = subjects.images + sigma * noise.vectors(PROBE_STREAM, 0, len(subjects.images))
-    smoothed = SmoothedClassifier(classifier, sigma, logit_scale(classifier, noisy))
+    smoothed = standardised(classifier, sigma, subjects.images, noise)
     effort = profile.model_copy(update={"steps": STEPS, "views": True})
     progress = _Progress(events)
     inverter = Inverter(smoothed, space, effort, noise, progress.advance, MANNER)

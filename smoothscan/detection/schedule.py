@@ -20,8 +20,8 @@ from smoothscan.detection.screening import FINALISTS, SAMPLED, Selection, everyo
 from smoothscan.detection.subjects import FOLDS, Subjects
 from smoothscan.detection.transfer import transfer
 from smoothscan.events import Events, Ranked
-from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
-from smoothscan.smoothing.smoothed import SmoothedClassifier, logit_scale
+from smoothscan.smoothing.noise import KeyedNoise
+from smoothscan.smoothing.smoothed import standardised
 from smoothscan.spaces.interface import Space, Trigger
 from smoothscan.verdict.budget import crossing
 from smoothscan.verdict.evidence import Curves
@@ -150,8 +150,7 @@ class _Campaign:
         self.levels = len(self.epsilons)
         self.images, self.clean = subjects.images[subjects.held_out], subjects.clean[subjects.held_out]
         self.subjects, self.selection = subjects, everyone(self.k)
-        noisy = subjects.images + sigma * noise.vectors(PROBE_STREAM, 0, len(subjects.images))
-        smoothed = SmoothedClassifier(classifier, sigma, logit_scale(classifier, noisy))
+        smoothed = standardised(classifier, sigma, subjects.images, noise)
         self.inverter = Inverter(smoothed, space, profile, noise, self._advance)
         self.moved = np.zeros((self.k, len(self.epsilons), len(self.images)), dtype=bool)
         self.tried = np.zeros((self.k, len(self.epsilons)), dtype=bool)
@@ -264,14 +263,10 @@ class _Campaign:
 
     def _shortlist(self, classes: Sequence[int], epsilon: float, title: str) -> Tensor | None:
         """Return what the searches of these classes begin with, if the space has a dictionary."""
-        entries = self.space.dictionary(self.classifier.input_shape, epsilon)
-        if entries is None:
-            return None
         synthesis = self.subjects.synthesis
         sources = torch.tensor([[synthesis.index(i) for i in self.subjects.sources(t)] for t in classes])
-        images = self.subjects.images[list(synthesis)]
-        work = partial(self.inverter.screened, entries, images, sources, torch.tensor(classes))
-        return self._once(f"{title}, shortlists: {list(classes)}", lambda: {"best": work()})["best"]
+        images, targets = self.subjects.images[list(synthesis)], torch.tensor(classes)
+        return self.inverter.shortlist(images, sources, targets, epsilon=epsilon, once=self._once, title=title)
 
     def _rate(self, t: int, level: int) -> float:
         return float(self.moved[t, level].sum() / max(int((self.clean != t).sum()), 1))

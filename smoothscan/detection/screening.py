@@ -10,7 +10,7 @@ few steps for every class, tell nothing: a trigger shows only after some tens of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,15 +23,12 @@ from torch.nn import functional as F
 from smoothscan.classifier.interface import Classifier
 from smoothscan.config import Profile
 from smoothscan.detection.inversion import Inverter, Manner
-from smoothscan.detection.journal import Piece
+from smoothscan.detection.journal import Once
 from smoothscan.detection.probe import MIN_HELD_OUT
 from smoothscan.detection.subjects import Subjects
 from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 from smoothscan.spaces.interface import Trigger
 from smoothscan.verdict.evidence import Round
-
-Once = Callable[[str, Callable[[], dict[str, Tensor]]], Piece]
-"""Does a piece of work, or recalls it; see `Journal.once`."""
 
 IN_FULL = 24
 """Most classes of which each is searched in full, without a screening."""
@@ -178,7 +175,14 @@ class _Trials:
         scores = np.full(len(self.spent), np.nan)
         widest = max(len(group) for group in groups)
         targets = torch.tensor([[*group, *[-1] * (widest - len(group))] for group in groups])
-        shortlist = self._shortlist(targets)
+        shortlist = self.inverter.shortlist(
+            self.images,
+            torch.arange(len(self.images)).expand(len(targets), -1),
+            targets,
+            epsilon=self.epsilon,
+            once=self.once,
+            title=f"screening from step {first_step}",
+        )
         rows = max(self.classifier.batch_size // self.inverter.profile.n_noise, 1)
         for part in (slice(i, i + rows) for i in range(0, len(groups), rows)):
             mine = None if shortlist is None else shortlist[part]
@@ -203,15 +207,6 @@ class _Trials:
         )
         led = [self._led(Trigger(self.inverter.space, parameters)) for parameters in found.parameters]
         return {"scores": torch.cat([each[list(group)] for each, group in zip(led, groups, strict=True)])}
-
-    def _shortlist(self, targets: Tensor) -> Tensor | None:
-        """Return what the tries begin with, if the space has a dictionary."""
-        entries = self.inverter.space.dictionary(self.classifier.input_shape, self.epsilon)
-        if entries is None:
-            return None
-        every = torch.arange(len(self.images)).expand(len(targets), -1)
-        work = partial(self.inverter.screened, entries, self.images, every, targets)
-        return self.once(f"screening, shortlists: {targets.tolist()}", lambda: {"best": work()})["best"]
 
     def _led(self, trigger: Trigger) -> Tensor:
         """Return the mean log-probability of every class on the probes that are not in it when clean, [K]."""

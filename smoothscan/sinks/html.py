@@ -12,8 +12,8 @@ from markupsafe import Markup, escape
 
 from smoothscan.errors import OutputError
 from smoothscan.exhibits import Exhibits
+from smoothscan.files import make_folder, write_atomically
 from smoothscan.result import ScanResult
-from smoothscan.sinks.files import make_folder, write_atomically
 from smoothscan.sinks.text import plain
 from smoothscan.sinks.view import context
 

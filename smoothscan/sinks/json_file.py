@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from smoothscan.exhibits import Exhibits
+from smoothscan.files import make_folder, write_atomically
 from smoothscan.result import ScanResult
-from smoothscan.sinks.files import make_folder, write_atomically
 
 
 class JsonSink:

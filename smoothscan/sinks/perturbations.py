@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothscan.exhibits import ClassExhibit, Exhibits
+from smoothscan.files import make_folder, remove, write_atomically
 from smoothscan.result import PairResult, ScanResult
-from smoothscan.sinks.files import make_folder, remove, write_atomically
 from smoothscan.sinks.pictures import of_trigger, png
 from smoothscan.sinks.text import plain
 

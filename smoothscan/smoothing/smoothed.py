@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
+
 MEDIAN_MARGIN = 3.0
 """Median gap between the two largest logits under noise to which every model is brought, in nats.
 
@@ -46,6 +48,19 @@ class SmoothedClassifier(nn.Module):
         noisy = (images + self.sigma * noise).flatten(0, 1)
         log_p = F.log_softmax(self.base(noisy) * self.scale, dim=1).view(batch, n, -1)
         return torch.logsumexp(log_p, dim=1) - math.log(n)
+
+
+def standardised(base: nn.Module, sigma: float, images: Tensor, noise: KeyedNoise) -> SmoothedClassifier:
+    """Return the smoothed classifier whose logits are brought to one scale on these images under its own noise.
+
+    Args:
+        base: the base classifier f, [B, C, H, W] in [0, 1] -> logits [B, K].
+        sigma: noise level in [0, 1] pixel units.
+        images: clean images, [N, C, H, W] in [0, 1].
+        noise: source of z; the vectors are those of the noise probe.
+    """
+    noisy = images + sigma * noise.vectors(PROBE_STREAM, 0, len(images))
+    return SmoothedClassifier(base, sigma, logit_scale(base, noisy))
 
 
 def logit_scale(base: nn.Module, noisy_images: Tensor) -> float:

@@ -131,7 +131,8 @@ def decide(
     no_search = obstacles.no_answer(evidence.noise) or no_grip
     moved = [each.curves for each in seen if not obstacles.unmoved(each.curves, n_values)]
     no_null = None if used else next(filter(None, (obstacles.no_null(curves, k, n_values) for curves in moved)), None)
-    obstacle = no_search or no_null or obstacles.unfinished(evidence.unfinished)
+    unfinished = obstacles.unfinished(evidence.unfinished)
+    obstacle = no_search or no_null or unfinished
     name = _name(flagged, worst, obstacle)
 
     sigma50 = noise_levels(evidence.noise)
@@ -166,7 +167,7 @@ def decide(
         noise_reference=NOISE_REFERENCE / 2,
         calibration=used,
         pairs=paired,
-        unfinished=obstacles.unfinished(evidence.unfinished),
+        unfinished=unfinished,
     )
     return Verdict(
         name=name,

@@ -61,8 +61,8 @@ def no_grip(curves: Curves, n_values: int) -> str | None:
             "quantised or cut off from the input, so that nothing can be searched for."
         )
     bounds, largest = lower_bounds(curves), float(curves.epsilons[-1])
-    own = rates_at_control(curves)
-    led = (curves.reached >= HALF) | ((own >= HALF) & (control_rates(curves) < HALF * own))
+    own, control = rates_at_control(curves), control_rates(curves)
+    led = (curves.reached >= HALF) | ((own >= HALF) & (control < HALF * own))
     withstood = np.median(bounds[curves.sampled]) >= largest and led.mean() < LED
     if curves.space == "l2" and largest >= at_size(VAST, n_values) and withstood:
         return (
@@ -70,7 +70,7 @@ def no_grip(curves: Curves, n_values: int) -> str | None:
             "were made from. No ordinary classifier withstands so much: its gradients lead the search astray."
         )
     moving = own > 0  # of classes that nothing moves to, a shuffled copy says nothing
-    if curves.space == "l2" and moving.any() and np.median((control_rates(curves) - HALF * own)[moving]) >= 0:
+    if curves.space == "l2" and moving.any() and np.median((control - HALF * own)[moving]) >= 0:
         return (
             "Shuffled copies of the perturbations move about as many images as the perturbations themselves: the "
             "model's gradients told the search nothing."

@@ -141,13 +141,13 @@ def test_scans_are_kept_in_the_users_folder_of_caches(smoothscan: Run, digits: D
 def test_a_full_disk_is_one_message_and_what_is_there_stays(smoothscan: Run, work: Path, digits: Digits) -> None:
     code = (
         "import pathlib, sys\n"
-        "write, count = pathlib.Path.write_bytes, []\n"
-        "def full(path, data):\n"
+        "opened, count = pathlib.Path.open, []\n"
+        "def full(path, *mode, **more):\n"
         "    if 'rounds' in path.parts:\n"
         "        count.append(path)\n"
         "        if len(count) > 3: raise OSError(28, 'No space left on device')\n"
-        "    return write(path, data)\n"
-        "pathlib.Path.write_bytes = full\n"
+        "    return opened(path, *mode, **more)\n"
+        "pathlib.Path.open = full\n"
         "from smoothscan.cli.main import main\n"
         f"sys.argv = ['smoothscan', 'check', *{digits.arguments!r}, '--no-write-back', '--cache-dir', 'kept', '-q']\n"
         "main()\n"

@@ -41,7 +41,7 @@ def test_a_piece_is_done_once_and_recalled_by_another_process_of_the_same_scan(t
     assert torch.equal(again["parameters"], ROWS)
     assert torch.equal(again.row("parameters", 1), ROWS[1])
     assert not second.once("b", work).recalled
-    assert len(second) == 2
+    assert second.n_pieces == 2
 
 
 @given(title=st.text(), other=st.text())

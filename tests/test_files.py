@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from smoothscan.errors import OutputError
-from smoothscan.sinks.files import make_folder, remove, write_atomically
+from smoothscan.files import make_folder, remove, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -40,7 +40,7 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     code = (
         "import signal, sys; from pathlib import Path; from smoothscan.errors import OutputError\n"
-        "from smoothscan.sinks.files import write_atomically\n"
+        "from smoothscan.files import write_atomically\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "try: write_atomically(Path(sys.argv[1]), b'x' * 100_000)\n"
         "except OutputError as error: print(error.exit_code, error)\n"
@@ -59,7 +59,7 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
 def test_says_what_to_do_about_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("smoothscan.sinks.files._beside", lambda path: path.with_name("draft"))
+    monkeypatch.setattr("smoothscan.files._beside", lambda path: path.with_name("draft"))
     (tmp_path / "draft").symlink_to("/dev/full")
     opened = Path.open
     monkeypatch.setattr(Path, "open", lambda self, mode: opened(self, mode.replace("x", "w")))

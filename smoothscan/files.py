@@ -61,20 +61,36 @@ def write_atomically(path: Path, data: bytes) -> Path:
     Raises:
         OutputError: the disk is full, the folder can not be written to, ...
     """
+    try:
+        write_whole(path, data, durable=True)
+    except OSError as error:
+        raise _output_error(path, error) from error
+    return path
+
+
+def write_whole(path: Path, data: bytes, *, durable: bool) -> None:
+    """Write `data` to `path` like `write_atomically`, for callers with an error of their own.
+
+    Args:
+        path: the file; its folder must exist.
+        data: its whole content.
+        durable: whether to wait until it is on the disk, so that it outlives the machine and not only the process.
+
+    Raises:
+        OSError: the disk is full, the folder can not be written to, ...
+    """
     draft = _beside(path)
     try:
         with draft.open("xb") as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         draft.replace(path)
-    except OSError as error:
-        raise _output_error(path, error) from error
     finally:
         # After a success the draft is gone; after an error or Ctrl-C it must go.
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-    return path
 
 
 def remove(path: Path) -> None:
