@@ -12,10 +12,11 @@ from smoothscan.cache import Entry, default_folder, entry
 from smoothscan.classifier.launcher import HostProcess, model_host
 from smoothscan.config import ScanConfig
 from smoothscan.draft import Draft
-from smoothscan.errors import ConfigError, RefusedError, SmoothscanError, UsageError
+from smoothscan.errors import ConfigError, SmoothscanError, UsageError
 from smoothscan.events import Events
 from smoothscan.exhibits import Exhibits
 from smoothscan.result import Coverage, ModelInfo, ScanResult
+from smoothscan.safety.admission import admit
 from smoothscan.safety.static import check
 from smoothscan.sources import fetch, model_of
 from smoothscan.sources.calibration_file import calibration_for
@@ -76,11 +77,7 @@ def _scan(
     )
     draft.model = artifact.info
     draft.safety = check(artifact.path, artifact.mlmodel).model_copy(update={"isolation": host.isolation})
-    if draft.safety.needs_model_code and not config.allow_model_code:
-        raise RefusedError(
-            "Loading this model would run code that it brings along: " + "; ".join(draft.safety.findings) + ".",
-            "Log it in MLflow's default format, pt2, or pass --allow-model-code if you trust its author.",
-        )
+    admit(draft.safety, allow_model_code=config.allow_model_code)
     draft.input_spec = spec = input_spec(artifact, config.input, input_sources)
     images = load_images(paths, spec, config.memory_bytes)
     draft.images_digest = images.digest

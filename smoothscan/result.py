@@ -172,17 +172,47 @@ class InputSpec(Record):
     """Where each part comes from: `option`, `configuration file`, `signature`, `inferred from the input example`."""
 
 
+class ArchitectureFinding(Record):
+    """A step in a model's graph that depends on the image and has no gradient, so that inversion cannot see past it."""
+
+    file: str
+    """Path of the model file."""
+    operation: str
+    """The operation, such as `aten.gt.Scalar` or `cond`."""
+    kind: Literal["branch", "gate"]
+    """`branch`: which operations run depends on the image. `gate`: a comparison of image-dependent values is computed
+    with as if it were a number."""
+    count: int
+    """How often it stands in the graph."""
+    detail: str
+    """What it compares, in words."""
+    technique: str = "AML.T0018"
+    """MITRE ATLAS technique that a backdoor made so would be: Manipulate AI Model."""
+
+
 class SafetyReport(Record):
-    """What was seen in the model's files before anything was loaded."""
+    """What was seen in the model's files before anything was loaded, and what held the process that loaded it."""
 
     needs_model_code: bool = False
-    """Whether loading runs code that the model brings along."""
+    """Whether loading runs code that the model brings along: pickles, TorchScript, Python files."""
     model_code_executed: bool = False
     """Whether such code was run."""
     findings: tuple[str, ...] = ()
-    """What was seen, in words."""
+    """What was seen, in words; the dangerous and the unexamined first."""
+    dangerous: tuple[str, ...] = ()
+    """Those of the findings that no ordinary model gives rise to, such as a pickle that calls `os.system`."""
+    unexamined: tuple[str, ...] = ()
+    """Files that no scanner understood, by path inside the model's folder."""
+    scanners: dict[str, str] = Field(default_factory=dict)
+    """Static scanners that looked at the files, with their versions."""
+    architecture: tuple[ArchitectureFinding, ...] = ()
+    """Hard steps in the graph that depend on the image."""
+    architecture_examined: bool = False
+    """Whether the graph could be read to look for such steps; a model that is Python code has none to read."""
+    sandboxed: bool = False
+    """Whether the sandbox around the model's process held in full: files, network, processes and limits."""
     isolation: tuple[str, ...] = ()
-    """Protections around the process that held the model."""
+    """Protections around the process that held the model, and those that this machine could not give."""
 
 
 class WriteBack(Record):
