@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 
-def load(folder: Path, device: torch.device) -> Any:
+def load(folder: Path, device: torch.device, *, allow_code: bool) -> Any:
     """Return the module of the MLflow model in `folder`, in evaluation mode.
-
-    Whether pickles may be read is decided by the environment that the scanner gave this process, which MLflow checks.
 
     Args:
         folder: a local MLflow model with a pytorch flavor.
         device: where to put it; an exported model stays where it was exported for.
+        allow_code: whether pickles may be read, which MLflow checks as well.
     """
+    os.environ["MLFLOW_ALLOW_MODEL_CODE_EXECUTION"] = str(allow_code).lower()
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = str(allow_code).lower()
     import mlflow.pytorch
 
     if (folder / "data" / "model.pt2").exists():

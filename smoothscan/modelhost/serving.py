@@ -37,7 +37,8 @@ def serve(channel: socket.socket, memory_fd: int) -> None:
             answer = {"error": "unsupported", "message": str(error)}
         except Exception as error:  # whatever the model raises is told, not fatal
             answer = {"error": "model", "message": f"{type(error).__name__}: {error}"[:4000]}
-        wire.send(channel, {**answer, "seconds": time.perf_counter() - started})
+        number = question.get("number")
+        wire.send(channel, {**answer, "number": number, "seconds": time.perf_counter() - started})
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -88,7 +89,7 @@ class Host:
         device = pick_device(question["device"])
         if question["threads"]:
             torch.set_num_threads(question["threads"])
-        module = load(Path(question["folder"]), device)
+        module = load(Path(question["folder"]), device, allow_code=question["allow_code"])
         if not callable(module):
             raise UnsupportedError(f"The model is a {type(module).__name__}, which cannot be called.")
         self.adapter = Adapter(module, spec, device)

@@ -24,6 +24,11 @@ class Artifact:
     mlmodel: dict[str, Any]
     """The parsed MLmodel file. Its contents are the model author's words: use with care."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+
 
 def model_of(error: BaseException) -> ModelInfo | None:
     """Return which model an error of `fetch` is about, as far as it was resolved; None if it was not.
