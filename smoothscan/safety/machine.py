@@ -251,6 +251,8 @@ class _Machine:
     def attribute(self, target: Any, rest: list[Any]) -> Any:
         """Judge a `getattr`: bound methods are pickled so, and attacks use it to walk from object to object."""
         match rest:
+            case ["__new__"]:
+                pass  # of enumerations; whose it is was judged already
             case [str(name)] if name.isidentifier() and not name.startswith("__"):
                 if isinstance(target, Name):
                     return self.refer(target.module, f"{target.name}.{name}".lstrip("."))

@@ -89,7 +89,7 @@ _FOREIGN = words(
     "requests urllib3 httpx aiohttp paramiko fabric boto3 botocore pip setuptools distutils pkg_resources "
     "IPython ipykernel pexpect ptyprocess psutil sh plumbum invoke win32com win32api pythoncom wmi "
     "selenium playwright scapy docker kubernetes picklescan fickling modelscan modelaudit smoothscan cffi "
-    "commands cPickle httplib urllib2 huggingface_hub pyautogui idlelib lib2to3 nt posix _posixsubprocess "
+    "commands cPickle httplib urllib2 huggingface_hub pyautogui idlelib lib2to3 test nt posix _posixsubprocess "
     "_winapi winreg"
 )
 """Packages that no pickled model has to do with: network, processes, installers, scanners."""
@@ -127,6 +127,8 @@ _HIDDEN = words(
 )
 """Parts of a dotted name that lead out of a package to what it imported itself: `torch.serialization.os`."""
 
+_TORCHSCRIPT = "torch.jit._pickle."
+
 
 def sort_of(module: str, name: str) -> Sort:
     """Return which sort the object is that Python finds under a name in a module."""
@@ -145,7 +147,7 @@ def shown(names: set[str], limit: int = 8) -> str:
 
 
 def _leads_out(full: str) -> bool:
-    return not _HIDDEN.isdisjoint(full.split(".")[1:])
+    return not full.startswith(_TORCHSCRIPT) and not _HIDDEN.isdisjoint(full.split(".")[1:])
 
 
 def _is_dangerous(module: str, name: str, full: str) -> bool:
@@ -157,5 +159,6 @@ def _is_dangerous(module: str, name: str, full: str) -> bool:
     if any(f"{full}.".startswith(f"{prefix}.") for prefix in _MODULES):
         return True
     if root in sys.stdlib_module_names or root == "__builtin__" or module in _STANDARD:
-        return name not in _STANDARD.get(module, ()) and module not in _HARMLESS_MODULES
+        names = _STANDARD.get(module, ())  # `str.upper` is as harmless as `str`
+        return name not in names and name.split(".")[0] not in names and module not in _HARMLESS_MODULES
     return False
