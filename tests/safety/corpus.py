@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import pickle
+import pickletools
 import stat
 import struct
 import tarfile
@@ -76,7 +77,10 @@ def checkpoint(pickled: bytes, **members: bytes) -> bytes:
 
 def tensor_pickle(numel: int, size: int, stride: int = 1, key: str = "0") -> bytes:
     """The pickle of one tensor as torch.save writes it, with sizes of our own."""
-    number = lambda n: b"\x8a" + bytes([len(b := n.to_bytes(9, "little"))]) + b  # noqa: E731
+
+    def number(n: int) -> bytes:
+        return b"\x8a\x09" + n.to_bytes(9, "little")
+
     storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x00" + key.encode()
     storage += b"X\x03\x00\x00\x00cpu" + number(numel) + b"tQ"
     rest = b"K\x00" + number(size) + b"\x85" + number(stride) + b"\x85\x89ccollections\nOrderedDict\n)R"
@@ -95,8 +99,7 @@ def legacy(pickled: bytes | None = None, obj: Any = None) -> bytes:
     ends = []
     reader = io.BytesIO(content)
     for _ in range(4):
-        for _ in __import__("pickletools").genops(reader):
-            pass
+        list(pickletools.genops(reader))
         ends.append(reader.tell())
     return content[: ends[2]] + pickled + content[ends[3] :]
 
@@ -128,21 +131,17 @@ def exported_with(place: str, content: Callable[[], bytes]) -> bytes:
     return zipped({**members, **dict.fromkeys(matching, content())})
 
 
-def scripted(source_of_forward: str = "return x.relu()") -> bytes:
+def scripted(more: str = "") -> bytes:
+    """A TorchScript archive, with more code behind its own."""
     import torch
+    from torch import nn
 
-    module = torch.nn.Module()
-    module_with = torch.jit.script(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)))
-    del module
     buffer = io.BytesIO()
-    torch.jit.save(module_with, buffer)
-    content = buffer.getvalue()
-    if source_of_forward == "return x.relu()":
-        return content
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+    torch.jit.save(torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(12, 3))), buffer)
+    with zipfile.ZipFile(buffer) as archive:
         members = {info.filename: archive.read(info) for info in archive.infolist()}
     name = next(name for name in members if name.endswith(".py"))
-    return zipped({**members, name: members[name] + source_of_forward.encode()})
+    return zipped({**members, name: members[name] + more.encode()}) if more else buffer.getvalue()
 
 
 def safetensors_file(header: Any = None, data: bytes = b"\0" * 16, length: int | None = None) -> bytes:
@@ -212,6 +211,20 @@ def array(values: Any) -> bytes:
     return buffer.getvalue()
 
 
+def nested() -> bytes:
+    content = os_system()
+    return b"\x80\x04ctorch.storage\n_load_from_bytes\nB" + struct.pack("<I", len(content)) + content + b"\x85R."
+
+
+def other_target() -> bytes:
+    """The graph of an exported archive that names an operator outside of torch's."""
+    return json.dumps({"graph_module": {"graph": {"nodes": [{"target": "torch.hub.os.system"}]}}}).encode()
+
+
+def sample_inputs() -> bytes:
+    return checkpoint(os_system())
+
+
 CALLS = (
     *(("os", "system"), ("posix", "system"), ("nt", "system"), ("subprocess", "Popen"), ("builtins", "exec")),
     *(("builtins", "compile"), ("builtins", "open"), ("builtins", "__import__"), ("__builtin__", "eval")),
@@ -251,7 +264,8 @@ def hostile() -> Iterator[Fixture]:
     yield bad("os.system through the memo", "data/model.pth", lambda: indirect)
     computed = b"\x80\x04\x8c\x02osc_operator\nadd\n\x8c\x03sys\x8c\x03tem\x86R\x93\x8c\x04true\x85R."
     yield bad("os.system, its name put together", "data/model.pth", lambda: computed)
-    walked = b"\x80\x04cbuiltins\ngetattr\n(cbuiltins\ngetattr\n(ctorch\nserialization\n\x8c\x02ostR\x8c\x06systemtR\x8c\x01a\x85R."
+    getter = b"cbuiltins\ngetattr\n("
+    walked = b"\x80\x04" + getter + getter + b"ctorch\nserialization\n\x8c\x02ostR\x8c\x06systemtR\x8c\x01a\x85R."
     yield bad("os.system by getattr", "data/model.pth", lambda: walked)
     yield bad("a class of torch is changed", "data/model.pth", lambda: b"\x80\x02ctorch.nn\nModule\n}U\x01aNsb.")
     yield bad("an extension code", "data/model.pth", lambda: b"\x80\x02\x82\x01.")
@@ -260,9 +274,6 @@ def hostile() -> Iterator[Fixture]:
     )
     for module, name in CALLS:
         yield bad(f"{module}.{name}", "data/model.pth", lambda m=module, n=name: named(m, n, "true"))
-    nested = lambda: (
-        b"\x80\x04ctorch.storage\n_load_from_bytes\nB" + struct.pack("<I", len(os_system())) + os_system() + b"\x85R."
-    )  # noqa: E501, E731
     yield bad("os.system in a string that torch loads", "data/model.pth", nested)
     yield bad("os.system in torch.save", "data/model.pth", lambda: checkpoint(os_system()))
     yield bad("os.system in torch.save, other extension", "data/weights.bin", lambda: checkpoint(os_system(4)))
@@ -271,8 +282,8 @@ def hostile() -> Iterator[Fixture]:
     yield bad(
         "os.system in pt2, sample inputs",
         "data/model.pt2",
-        lambda: exported_with("sample_inputs/model.pt", lambda: checkpoint(os_system())),
-    )  # noqa: E501
+        lambda: exported_with("sample_inputs/model.pt", sample_inputs),
+    )
     yield bad("os.system in pt2, a weight", "data/model.pt2", lambda: exported_with("data/weights/weight_9", os_system))
     yield bad(
         "code in the graph of pt2",
@@ -281,7 +292,7 @@ def hostile() -> Iterator[Fixture]:
             "models/model.json",
             lambda: json.dumps({"graph_module": {"graph": {"nodes": [{"target": "torch.hub.os.system"}]}}}).encode(),
         ),
-    )  # noqa: E501
+    )
     yield bad("os.system in a zip in a zip", "extra.zip", lambda: zipped({"a.zip": zipped({"b.pkl": os_system()})}))
     yield bad("os.system in tar", "extra.tar", lambda: tar("a.pkl", os_system()))
     yield bad("os.system in gzip", "extra.pkl.gz", lambda: gzip.compress(os_system()))
@@ -316,13 +327,13 @@ def hostile() -> Iterator[Fixture]:
         "a tensor beyond its storage",
         "data/model.pth",
         lambda: checkpoint(tensor_pickle(1, 2**40), **{"data/0": b"1234"}),
-    )  # noqa: E501
+    )
     for name, content in (
         ("a header beyond the file", lambda: safetensors_file(length=2**40)),
         (
             "overlapping tensors",
             lambda: safetensors_file({n: {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]} for n in "ab"}),
-        ),  # noqa: E501
+        ),
         ("a tensor beyond the file", lambda: safetensors_file(data=b"")),
         ("no header", lambda: safetensors_file(b"no json")),
         ("bytes behind the tensors", lambda: safetensors_file(data=b"\0" * 99)),
@@ -441,11 +452,12 @@ def pyfunc() -> bytes:
         "def prepare(x, scale=2): return np.asarray(x) * scale\n"
         "class Wrapper(mlflow.pyfunc.PythonModel):\n"
         "    def __init__(self):\n        self.net = torch.nn.Linear(2, 2); self.size = Size.small\n"
-        "        self.prepare = partial(prepare, scale=3); self.later = lambda x: join('a', os.getcwd(), json.dumps(x))\n"
+        "        self.prepare = partial(prepare, scale=3)\n"
+        "        self.later = lambda x: join('a', os.getcwd(), json.dumps(x))\n"
         "    def predict(self, context, model_input, params=None):\n"
         "        return self.net(torch.tensor(self.prepare(model_input)))\n"
     )
-    exec(compile(source, "model.py", "exec"), vars(module))  # noqa: S102 our own text
+    exec(compile(source, "model.py", "exec"), vars(module))
     return bytes(cloudpickle.dumps(module.Wrapper()))
 
 
