@@ -105,7 +105,9 @@ def test_a_broken_pickle_is_still_a_pickle(content: bytes, tmp_path: Path) -> No
         ({"pytorch": {"code": None}, "python_function": {"code": "code"}}, ["code/a.py"], True),
         ({"pytorch": {"code": None}}, ["requirements.txt", "conda.yaml", "input_example.json"], False),
         ({"pytorch": {"code": "../outside"}}, [], True),
-        ({"pytorch": {"code": ["code"]}}, ["code/a.py"], False),
+        ({"pytorch": {"code": ["code"]}}, ["code/a.py"], True),
+        ({"python_function": {"loader_module": "theirs"}}, [], True),
+        ({"python_function": {"loader_module": "mlflow.pytorch"}}, [], False),
         (None, [], False),
     ],
 )
