@@ -19,6 +19,7 @@ from smoothscan.result import Coverage, ModelInfo, ScanResult
 from smoothscan.safety.admission import admit
 from smoothscan.safety.static import check
 from smoothscan.sources import fetch, model_of
+from smoothscan.sources.architectures import with_architecture
 from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.images import ImageSet, list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
@@ -76,6 +77,8 @@ def _scan(
         events=events,
     )
     draft.model = artifact.info
+    artifact = with_architecture(artifact, config.architecture)
+    draft.model = artifact.info
     draft.safety = check(artifact.path, artifact.mlmodel).model_copy(update={"isolation": host.isolation})
     admit(draft.safety, allow_model_code=config.allow_model_code)
     draft.input_spec = spec = input_spec(artifact, config.input, input_sources)
@@ -109,7 +112,7 @@ def _searched(
     assert spec is not None
     events.stage("load", artifact.info.resolved_uri or config.uri)
     draft.safety = draft.safety.model_copy(update={"model_code_executed": draft.safety.needs_model_code})
-    classifier = RemoteClassifier(host, artifact.path, spec, config, draft.started + config.time_limit)
+    classifier = RemoteClassifier(host, artifact.path, artifact.stored, spec, config, draft.started + config.time_limit)
     draft.meter, draft.device = classifier.meter, classifier.device
     pixels = torch.from_numpy(images.pixels)
     classifier.settle(config.precision, pixels)

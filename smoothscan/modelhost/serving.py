@@ -16,8 +16,10 @@ from torch import Tensor, fx
 
 from smoothscan import wire
 from smoothscan.modelhost.adapter import Adapter, UnsupportedError, activation_bytes, training_ops
-from smoothscan.modelhost.loading import load
+from smoothscan.modelhost.loaders import load
+from smoothscan.modelhost.loaders.interface import LoadError
 from smoothscan.result import InputSpec
+from smoothscan.stored import Stored
 
 T = TypeVar("T")
 
@@ -34,7 +36,9 @@ def serve(channel: socket.socket, memory_fd: int) -> None:
         try:
             answer = host.answer(question)
         except UnsupportedError as error:
-            answer = {"error": "unsupported", "message": str(error)}
+            answer = {"error": "unsupported", "message": str(error), "hint": error.hint}
+        except LoadError as error:
+            answer = {"error": "load", "message": str(error), "hint": error.hint}
         except Exception as error:  # whatever the model raises is told, not fatal
             answer = {"error": "model", "message": f"{type(error).__name__}: {error}"[:4000]}
         wire.send(channel, {**answer, "seconds": time.perf_counter() - started})
@@ -88,7 +92,8 @@ class Host:
         device = pick_device(question["device"])
         if question["threads"]:
             torch.set_num_threads(question["threads"])
-        module = load(Path(question["folder"]), device)
+        loaded = load(Path(question["folder"]), Stored.model_validate(question["stored"]), spec, device)
+        module = loaded.module
         if not callable(module):
             raise UnsupportedError(f"The model is a {type(module).__name__}, which cannot be called.")
         self.adapter = Adapter(module, spec, device)
@@ -106,7 +111,7 @@ class Host:
             "device": str(device),
             "activation_bytes": used,
             "static_batch": self.adapter.static_batch,
-            "training_ops": training_ops(module),
+            "training_ops": [*training_ops(module), *loaded.training_ops],
             "native_bfloat16": native_bfloat16(device),
             "threads": torch.get_num_threads(),
         }
