@@ -46,8 +46,9 @@ def stored(folder: Path, mlmodel: dict[str, Any], uri: str) -> Stored:
         function = _table(known.get("python_function"))
         if _names_file(folder, function.get("python_model")):
             return Stored(flavor="pyfunc/pickle", path=str(function["python_model"]))
-        if isinstance(function.get("model_code_path"), str):
-            return Stored(flavor="pyfunc/code", path=Path(function["model_code_path"]).name)
+        code = Path(str(function.get("model_code_path", ""))).name  # MLflow copies the file, and notes where from
+        if _names_file(folder, code):
+            return Stored(flavor="pyfunc/code", path=code)
         if weights is not None:
             return Stored(flavor="safetensors", path=weights)
     names = sorted(name[:50] for name in known)

@@ -80,3 +80,22 @@ def save_vit(folder: Path, **processor: Any) -> nn.Module:
         pip_requirements=["torch"],
     )
     return network
+
+
+def save_onnx(module: nn.Module, folder: Path, *, batch: int | None, dynamo: bool = True) -> Path:
+    """Save a module as ONNX; `batch` None for any batch size."""
+    import mlflow.onnx
+    import onnx
+
+    file = folder.parent / f"{folder.name}.onnx"
+    images = IMAGES[: batch or 2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if dynamo:
+            shapes = {"dynamic_shapes": ({0: torch.export.Dim("batch")},)} if batch is None else {}
+            torch.onnx.export(module, (images,), str(file), dynamo=True, verbose=False, **shapes)
+        else:
+            axes = {"dynamic_axes": {"x": {0: "batch"}}} if batch is None else {}
+            torch.onnx.export(module, (images,), str(file), dynamo=False, input_names=["x"], **axes)
+    mlflow.onnx.save_model(onnx.load(str(file)), folder, pip_requirements=["onnx"])
+    return folder
