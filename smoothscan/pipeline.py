@@ -19,6 +19,7 @@ from smoothscan.result import Coverage, ModelInfo, ScanResult
 from smoothscan.safety.admission import admit
 from smoothscan.safety.static import check
 from smoothscan.sources import fetch, model_of
+from smoothscan.sources.architectures import with_architecture
 from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.images import ImageSet, list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
@@ -78,6 +79,8 @@ def _scan(
         events=events,
     )
     draft.model = artifact.info
+    artifact = with_architecture(artifact, config.architecture)
+    draft.model = artifact.info
     draft.safety = check(artifact.path, artifact.mlmodel).model_copy(
         update={"isolation": host.isolation, "sandboxed": host.sandboxed}
     )
@@ -116,7 +119,8 @@ def _searched(
     host.limit_memory(artifact.size, config.memory_bytes)
     allow_code = config.allow_model_code or draft.safety.needs_model_code  # it was admitted
     deadline = draft.started + config.time_limit
-    classifier = RemoteClassifier(host, artifact.path, spec, config, deadline, allow_code=allow_code)
+    stored = artifact.stored
+    classifier = RemoteClassifier(host, artifact.path, stored, spec, config, deadline, allow_code=allow_code)
     draft.meter, draft.device = classifier.meter, classifier.device
     pixels = torch.from_numpy(images.pixels)
     classifier.settle(config.precision, pixels)

@@ -32,6 +32,7 @@ from smoothscan.errors import (
 from smoothscan.meter import Meter
 from smoothscan.result import InputSpec
 from smoothscan.sandbox.disk import MOST_BYTES
+from smoothscan.stored import Stored
 
 MAX_BATCH = 512
 """Most images of one exchange; larger batches gain nothing."""
@@ -49,6 +50,7 @@ class RemoteClassifier(Classifier):
     Args:
         host: the running process.
         folder: the MLflow model's local folder.
+        stored: where the network lies in it, and in which format.
         spec: how images become the model's input.
         config: device, threads, memory and precision.
         deadline: value of `time.monotonic()` at which the scan must be over.
@@ -63,7 +65,15 @@ class RemoteClassifier(Classifier):
     """
 
     def __init__(
-        self, host: HostProcess, folder: Path, spec: InputSpec, config: ScanConfig, deadline: float, *, allow_code: bool
+        self,
+        host: HostProcess,
+        folder: Path,
+        stored: Stored,
+        spec: InputSpec,
+        config: ScanConfig,
+        deadline: float,
+        *,
+        allow_code: bool,
     ) -> None:
         super().__init__()
         self._host = host
@@ -77,6 +87,7 @@ class RemoteClassifier(Classifier):
             {
                 "ask": "load",
                 "folder": str(folder),
+                "stored": stored.model_dump(mode="json"),
                 "spec": spec.model_dump(mode="json"),
                 "device": config.device,
                 "threads": config.threads,
@@ -178,16 +189,21 @@ class RemoteClassifier(Classifier):
             ) from None
         except wire.WireError as error:
             raise self._lost(error) from None
-        kind, message = told.get("error"), _plain(told.get("message", ""))
+        kind, message, hint = told.get("error"), _plain(told.get("message", "")), _plain(told.get("hint", ""))
         if kind == "unsupported":
             raise UnsupportedModelError(
-                message, "smoothscan examines PyTorch image classifiers that answer [batch, classes]."
+                message,
+                hint
+                or "smoothscan examines image classifiers that answer scores [batch, classes]: log the network without "
+                "what comes after it, such as argmax, or what it answers beside the scores.",
             )
+        if kind == "load" and loading:
+            raise ModelLoadError(message, hint)
         if kind and loading:
             raise ModelLoadError(
                 f"The model does not load: {message}",
-                "Check that it loads with mlflow.pytorch.load_model and takes images of the stated size; a class that "
-                "cannot be imported must be logged with code_paths.",
+                "Check that it loads with MLflow outside of smoothscan and takes images of the stated size; a class "
+                "that cannot be imported must be logged with code_paths.",
             )
         if kind:
             raise ModelHostError(f"The model failed while it was asked: {message}")

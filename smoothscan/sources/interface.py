@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from smoothscan.errors import SmoothscanError
 from smoothscan.events import Events
 from smoothscan.result import ModelInfo
+from smoothscan.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Artifact:
     """Private copy of the model's folder; holds the MLmodel file."""
     info: ModelInfo
     """Where it came from, and the digests of its files."""
+    stored: Stored
+    """Where the network lies in the folder, and in which format."""
     mlmodel: dict[str, Any]
     """The parsed MLmodel file. Its contents are the model author's words: use with care."""
 

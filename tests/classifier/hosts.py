@@ -15,6 +15,8 @@ from smoothscan.classifier.launcher import HostProcess, model_host
 from smoothscan.classifier.remote import RemoteClassifier
 from smoothscan.config import ScanConfig
 from smoothscan.result import InputSpec
+from smoothscan.sources import flavors
+from smoothscan.sources.model_folder import read_mlmodel
 
 SPEC = InputSpec(channels=3, height=32, width=32)
 
@@ -149,12 +151,20 @@ def running(workspace: Path, folder: Path, *, seconds: float = 120) -> Iterator[
 
 @contextmanager
 def remote(
-    folder: Path, workspace: Path, *, allow_model_code: bool = False, seconds: float = 120, **config: Any
+    folder: Path,
+    workspace: Path,
+    *,
+    spec: InputSpec = SPEC,
+    allow_model_code: bool = False,
+    seconds: float = 120,
+    **config: Any,
 ) -> Iterator[RemoteClassifier]:
     """A model in a host process."""
     asked = ScanConfig(uri=str(folder), images=Path(), threads=1, **config)
     with running(workspace, folder, seconds=seconds) as host:
-        yield RemoteClassifier(host, folder, SPEC, asked, time.monotonic() + seconds, allow_code=allow_model_code)
+        stored = flavors.stored(folder, read_mlmodel(folder, str(folder)), str(folder))
+        deadline = time.monotonic() + seconds
+        yield RemoteClassifier(host, folder, stored, spec, asked, deadline, allow_code=allow_model_code)
 
 
 def ended(processes: Sequence[psutil.Process], seconds: float = 10) -> bool:
