@@ -28,6 +28,7 @@ from smoothscan.result import InputSpec
 from smoothscan.safety.static import check
 from smoothscan.sandbox import process
 from smoothscan.sandbox.protections import Protections, protections
+from smoothscan.sources import flavors
 from smoothscan.sources.model_folder import read_mlmodel
 
 RESULTS = ROOT / "benchmarks" / "results" / "overhead.json"
@@ -84,13 +85,13 @@ def measure(folder: Path, images: Tensor, here: Protections) -> dict[str, float]
         started = time.perf_counter()
         check(folder, mlmodel)
         times["check"].append(time.perf_counter() - started)
-        times["with"].append(hosted(folder, images, here))
-        times["without"].append(hosted(folder, images, NONE))
+        times["with"].append(hosted(folder, mlmodel, images, here))
+        times["without"].append(hosted(folder, mlmodel, images, NONE))
     medians = {name: statistics.median(values) for name, values in times.items()}
     return {**medians, "overhead": medians["check"] + medians["with"] - medians["without"]}
 
 
-def hosted(folder: Path, images: Tensor, protected: Protections) -> float:
+def hosted(folder: Path, mlmodel: dict[str, Any], images: Tensor, protected: Protections) -> float:
     """Return how long a model host takes from start to end, with some questions in between, in seconds."""
     spec = InputSpec(channels=3, height=SIDE, width=SIDE)
     config = ScanConfig(uri=str(folder), images=folder, threads=1)
@@ -101,7 +102,8 @@ def hosted(folder: Path, images: Tensor, protected: Protections) -> float:
     ):
         started = time.perf_counter()
         with launcher.model_host(Path(workspace), folder, device="cpu", time_limit=600) as host:
-            classifier = RemoteClassifier(host, folder, spec, config, time.monotonic() + 600, allow_code=True)
+            stored = flavors.stored(folder, mlmodel, str(folder))
+            classifier = RemoteClassifier(host, folder, stored, spec, config, time.monotonic() + 600, allow_code=True)
             for _ in range(QUESTIONS):
                 classifier.answers(images)
         return time.perf_counter() - started

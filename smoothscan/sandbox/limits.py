@@ -10,14 +10,16 @@ import psutil
 from smoothscan.sandbox.policy import Limits
 
 
-def limits(seconds: float) -> Limits:
+def limits(seconds: float, memory_bytes: int | None = None) -> Limits:
     """Return the limits of a process that may use the machine for a while, and leave some of it to others.
 
     Args:
         seconds: longest wall-clock time; all cores may be busy for as long.
+        memory_bytes: address space that it may take; None for most of the machine's memory.
     """
     cores = os.cpu_count() or 1
-    return Limits(memory_bytes=int(0.8 * _memory()), cpu_seconds=int(min(seconds, 10**8) * cores) + 60)
+    most = int(0.8 * _memory())
+    return Limits(memory_bytes=min(most, memory_bytes or most), cpu_seconds=int(min(seconds, 10**8) * cores) + 60)
 
 
 def _memory() -> int:

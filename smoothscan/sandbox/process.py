@@ -34,6 +34,8 @@ _KEPT_VARIABLES = (
     "TZ",
 )
 """What a confined process inherits; everything else may hold credentials and stays here."""
+_MEMORY_BYTES = 4 * 2**30
+"""Address space of a process that is only run to its end; files are mapped or read in pieces."""
 
 
 def start(
@@ -131,7 +133,7 @@ def run(
             arguments,
             home=Path(home),
             read=read,
-            limits=limits(seconds),
+            limits=limits(seconds, _MEMORY_BYTES),
             output=output,
             errors=errors,
             variables=variables,
