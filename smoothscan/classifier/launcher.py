@@ -14,12 +14,9 @@ from pathlib import Path
 import psutil
 
 from smoothscan.sandbox.disk import DiskWatch
-from smoothscan.sandbox.limits import limits, peak_rss
+from smoothscan.sandbox.limits import address_space, limits, peak_rss
 from smoothscan.sandbox.process import end, innermost, start
 from smoothscan.sandbox.protections import protections
-
-_LEAST_MEMORY = 6 * 2**30
-"""Address space that Python, torch and MLflow take with the arenas of their threads, and room to work."""
 
 
 @dataclass
@@ -53,7 +50,7 @@ class HostProcess:
             model_bytes: size of the model's files.
             batch_bytes: memory for the activations of one batch.
         """
-        wanted = _LEAST_MEMORY + 6 * model_bytes + 6 * batch_bytes
+        wanted = address_space() + 6 * model_bytes + 6 * batch_bytes
         inner = innermost(self.process)
         if inner is not None and hasattr(inner, "rlimit"):  # Linux
             with contextlib.suppress(psutil.Error, OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from smoothscan.draft import environment
 from smoothscan.sandbox.doctor import Examination
 from smoothscan.sinks.text import plain
 
@@ -13,6 +14,8 @@ def protected(report: Examination) -> list[str]:
     """Return the protections that hold here, those that do not, and why, a line each."""
     devices = ", ".join(report.accelerators) or "none"
     return [
+        ", ".join(f"{name} {version}" for name, version in environment("").items()),
+        "",
         "Protections around a model's process",
         "  separate process, without credentials, with limits on memory, processor time, file size and open files",
         *(f"  {line}" for line in report.protections.in_words()),

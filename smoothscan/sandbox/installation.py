@@ -28,7 +28,8 @@ _SYSTEM = (
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 """Devices that every process may use."""
 
-_ACCELERATORS = ("nvidia*", "nvidia-caps", "dri", "kfd")
+_ACCELERATORS = {"nvidiactl": ("nvidia*",), "kfd": ("kfd", "dri")}
+"""Devices in /dev that go with each driver's control device; a display alone (dri) is of no use to torch."""
 _DRIVERS = (
     "/proc/driver/nvidia",
     "/sys/bus/pci",
@@ -57,7 +58,10 @@ def listable() -> tuple[str, ...]:
 
 def accelerators() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the device files of accelerators, and what their drivers read; nothing on a machine without."""
-    devices = _existing(path for pattern in _ACCELERATORS for path in Path("/dev").glob(pattern))
+    patterns = [
+        pattern for control, names in _ACCELERATORS.items() if Path("/dev", control).exists() for pattern in names
+    ]
+    devices = _existing(path for pattern in patterns for path in Path("/dev").glob(pattern))
     return devices, _existing(map(Path, _DRIVERS)) if devices else ()
 
 

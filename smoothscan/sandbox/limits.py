@@ -15,11 +15,16 @@ def limits(seconds: float, memory_bytes: int | None = None) -> Limits:
 
     Args:
         seconds: longest wall-clock time; all cores may be busy for as long.
-        memory_bytes: address space that it may take; None for most of the machine's memory.
+        memory_bytes: address space that it may take; None for most of the machine's memory, and what torch reserves.
     """
     cores = os.cpu_count() or 1
-    most = int(0.8 * _memory())
-    return Limits(memory_bytes=min(most, memory_bytes or most), cpu_seconds=int(min(seconds, 10**8) * cores) + 60)
+    memory_bytes = memory_bytes or max(int(0.8 * _memory()), address_space())
+    return Limits(memory_bytes=memory_bytes, cpu_seconds=int(min(seconds, 10**8) * cores) + 60)
+
+
+def address_space() -> int:
+    """Return the bytes of address space that Python with torch takes before any model; most of it is only reserved."""
+    return 6 * 2**30 + (os.cpu_count() or 1) * 2**28  # every thread reserves room for a heap and a stack
 
 
 def _memory() -> int:
