@@ -249,12 +249,18 @@ CALLS = (
 """Names that no ordinary model calls."""
 
 
+def bad(name: str, file: str, make: Callable[[], bytes], expected: Expected = "dangerous") -> Fixture:
+    return Fixture(name, file, make, expected)
+
+
 def hostile() -> Iterator[Fixture]:
     """Files that an attacker would send."""
+    yield from hostile_by_hand()
+    yield from hostile_by_torch()
 
-    def bad(name: str, file: str, make: Callable[[], bytes], expected: Expected = "dangerous") -> Fixture:
-        return Fixture(name, file, make, expected)
 
+def hostile_by_hand() -> Iterator[Fixture]:
+    """Those that are made without torch, and in no time."""
     for protocol in (0, 2, 4, 5):
         yield bad(f"os.system, protocol {protocol}", "data/model.pth", lambda p=protocol: os_system(p))
         yield bad(f"eval, protocol {protocol}", "data/model.pth", lambda p=protocol: pickle.dumps(Call(eval, "1"), p))
@@ -277,22 +283,7 @@ def hostile() -> Iterator[Fixture]:
     yield bad("os.system in a string that torch loads", "data/model.pth", nested)
     yield bad("os.system in torch.save", "data/model.pth", lambda: checkpoint(os_system()))
     yield bad("os.system in torch.save, other extension", "data/weights.bin", lambda: checkpoint(os_system(4)))
-    yield bad("os.system in legacy torch.save", "data/model.pth", lambda: legacy(os_system()))
     yield bad("os.system in an extra record", "data/model.pth", lambda: checkpoint(pickle.dumps([1], 2), a=os_system()))
-    yield bad(
-        "os.system in pt2, sample inputs",
-        "data/model.pt2",
-        lambda: exported_with("sample_inputs/model.pt", sample_inputs),
-    )
-    yield bad("os.system in pt2, a weight", "data/model.pt2", lambda: exported_with("data/weights/weight_9", os_system))
-    yield bad(
-        "code in the graph of pt2",
-        "data/model.pt2",
-        lambda: exported_with(
-            "models/model.json",
-            lambda: json.dumps({"graph_module": {"graph": {"nodes": [{"target": "torch.hub.os.system"}]}}}).encode(),
-        ),
-    )
     yield bad("os.system in a zip in a zip", "extra.zip", lambda: zipped({"a.zip": zipped({"b.pkl": os_system()})}))
     yield bad("os.system in tar", "extra.tar", lambda: tar("a.pkl", os_system()))
     yield bad("os.system in gzip", "extra.pkl.gz", lambda: gzip.compress(os_system()))
@@ -303,7 +294,6 @@ def hostile() -> Iterator[Fixture]:
     yield bad("a second, hostile pickle", "data/model.pth", lambda: pickle.dumps([1], 2) + os_system())
     yield bad("os.system and bytes behind it", "data/model.pth", lambda: os_system() + b"\0" * 100)
     yield bad("os.system, cut off", "data/model.pth", lambda: os_system()[:-1])
-    yield bad("a pickle cut off", "data/model.pth", lambda: saved_module_pickle()[:-20])
     yield bad(
         "an archive cut off", "data/model.pth", lambda: checkpoint(tensor_pickle(1, 1), **{"data/0": b"1234"})[:-30]
     )
@@ -342,12 +332,32 @@ def hostile() -> Iterator[Fixture]:
     yield bad("a native library", "code/fast.so", lambda: b"\x7fELF\x02\x01\x01" + b"\0" * 60)
     yield bad("a native library, renamed", "labels.txt", lambda: b"\x7fELF\x02\x01\x01" + b"\0" * 60)
     yield bad("bytecode", "code/net.pyc", bytecode)
-    yield bad("TorchScript that writes a file", "data/model.pth", lambda: scripted("\n    torch.save(x, 'a')\n"))
     yield bad("an array of objects", "example.npy", lambda: array([{"a": 1}]))
     yield bad("a zip behind a picture", "logo.png", lambda: png(zipped({"a.pkl": os_system()})))
     yield bad("YAML that makes objects", "conda.yaml", lambda: b"a: !!python/object/apply:os.system ['true']\n")
     yield bad("a 7z archive", "extra.7z", lambda: b"7z\xbc\xaf\x27\x1c" + b"\0" * 60, "unexamined")
     yield bad("random bytes", "data/blob.bin", lambda: bytes(range(256)) * 4, "unexamined")
+
+
+def hostile_by_torch() -> Iterator[Fixture]:
+    """Those that begin as something that torch wrote."""
+    yield bad("os.system in legacy torch.save", "data/model.pth", lambda: legacy(os_system()))
+    yield bad(
+        "os.system in pt2, sample inputs",
+        "data/model.pt2",
+        lambda: exported_with("sample_inputs/model.pt", sample_inputs),
+    )
+    yield bad("os.system in pt2, a weight", "data/model.pt2", lambda: exported_with("data/weights/weight_9", os_system))
+    yield bad(
+        "code in the graph of pt2",
+        "data/model.pt2",
+        lambda: exported_with(
+            "models/model.json",
+            lambda: json.dumps({"graph_module": {"graph": {"nodes": [{"target": "torch.hub.os.system"}]}}}).encode(),
+        ),
+    )
+    yield bad("a pickle cut off", "data/model.pth", lambda: saved_module_pickle()[:-20])
+    yield bad("TorchScript that writes a file", "data/model.pth", lambda: scripted("\n    torch.save(x, 'a')\n"))
 
 
 def saved_module_pickle() -> bytes:

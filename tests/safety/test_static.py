@@ -4,6 +4,8 @@ import io
 import json
 import os
 import pickle
+import subprocess
+import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from smoothscan.safety import pt2
+from smoothscan.safety import inspection as inspection_module
+from smoothscan.safety import pt2, static
+from smoothscan.safety.inspection import Inspection
+from smoothscan.safety.interface import Opinion, Piece
 from smoothscan.safety.pt2 import archive_findings
 from smoothscan.safety.static import check
 
@@ -267,3 +272,139 @@ def test_many_findings_are_cut(honest: Records, tmp_path: Path) -> None:
 def test_too_many_records_are_not_looked_at(honest: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pt2, "MAX_RECORDS", 5)
     assert "more than the 5" in archive_findings(write(tmp_path / "model.pt2", honest))[0]
+
+
+def plain(folder: Path, **files: bytes) -> Path:
+    for name, content in {"MLmodel": b"flavors: {}\n", **files}.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], bytes]) -> None:
+    monkeypatch.setattr(static, "_inspected", lambda _: answer())
+
+
+def raising(error: Exception) -> Callable[[], bytes]:
+    def answer() -> bytes:
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda: b"", "no answer that can be read"),
+        (lambda: b"{}", "no answer that can be read"),
+        (lambda: b'{"files": {"MLmodel": 1}, "scanners": {}}', "no answer that can be read"),
+        (lambda: b"[" * 100_000, "no answer that can be read"),
+        (lambda: b'{"files": {}, "scanners": {}}', "no scanner understands this file"),
+        (raising(subprocess.TimeoutExpired("python", 1)), "took more than"),
+        (raising(subprocess.CalledProcessError(-9, "python")), "ended with status -9"),
+        (raising(OSError("no memory")), "no answer that can be read"),
+    ],
+)
+def test_scanners_that_come_to_no_end_leave_every_file_unexamined(
+    answer: Callable[[], bytes], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, answer)
+    report = check(plain(tmp_path, **{"labels.txt": b"cat\n"}), {})
+    assert report.unexamined == ("MLmodel", "labels.txt")
+    assert [finding.split(": ")[0] for finding in report.findings] == ["MLmodel", "labels.txt"]
+    assert all(said in finding for finding in report.findings)
+    assert report.needs_model_code
+
+
+def test_a_process_that_dies_leaves_every_file_unexamined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static.sys, "executable", "/bin/false")
+    report = check(plain(tmp_path), {})
+    assert report.findings == ("MLmodel: the scanners ended with status 1",)
+
+
+def test_scanners_see_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\nenv\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(static.sys, "executable", str(program))
+    seen = static._inspected(tmp_path).decode()
+    assert "DO_NOT_TRACK=1" in seen
+    assert "secret" not in seen
+
+
+def test_the_order_of_findings(tmp_path: Path) -> None:
+    files = {"a.py": b"1\n", "blob.xyz": b"\1\2", "evil.pkl": pickle.dumps(Bomb())}
+    report = check(plain(tmp_path, **files), {})
+    assert report.unexamined == ("blob.xyz",)
+    assert report.findings[0] == report.dangerous[0]
+    assert report.findings[0].startswith("evil.pkl: ")
+    assert report.findings[len(report.dangerous)] == "blob.xyz: no scanner understands this file"
+    assert "evil.pkl is a pickle" in " ".join(report.findings[len(report.dangerous) :])
+    assert {"pickle", "picklescan", "fickling", "program", "text"} == report.scanners.keys()
+
+
+def test_what_is_no_plain_file_is_dangerous(tmp_path: Path) -> None:
+    plain(tmp_path)
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    (tmp_path / "folder").symlink_to("/etc")
+    os.mkfifo(tmp_path / "pipe")
+    report = check(tmp_path, {})
+    assert report.dangerous == ("folder is no plain file", "link is no plain file", "pipe is no plain file")
+
+
+def test_names_and_words_of_the_author_are_made_harmless(tmp_path: Path) -> None:
+    name = "a\x1b[31m\nb" + "x" * 150 + ".xyz"
+    member = write(tmp_path / "c.zip", {"\x1b]0;" + "y" * 5000: pickle.dumps(Bomb())})
+    assert member.exists()
+    report = check(plain(tmp_path, **{name: b"\1"}), {})
+    for text in (*report.findings, *report.dangerous, *report.unexamined, *report.scanners):
+        assert text.isprintable()
+        assert len(text) <= 403
+
+
+def test_findings_are_bounded_in_number(tmp_path: Path) -> None:
+    report = check(plain(tmp_path, **{f"{number:03}.pkl": pickle.dumps(Bomb()) for number in range(120)}), {})
+    assert len(report.dangerous) == static.MAX_FINDINGS + 1
+    assert report.dangerous[-1].endswith("more of the kind")
+
+
+def test_a_scanner_that_fails_does_not_approve(tmp_path: Path) -> None:
+    class Broken:
+        name = "broken"
+        version = "1"
+
+        def examine(self, piece: Piece) -> Opinion | None:
+            raise RecursionError
+
+    inspection = Inspection()
+    inspection.examiners = (Broken(),)
+    account = inspection.account(plain(tmp_path), "MLmodel")
+    assert not account.understood
+    assert account.unread == ["MLmodel"]
+    assert account.failures == ["MLmodel: the scanner broken failed (RecursionError)"]
+
+
+def test_a_scanner_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        name = "slow"
+        version = "1"
+
+        def examine(self, piece: Piece) -> Opinion | None:
+            time.sleep(60)
+            return Opinion()
+
+    monkeypatch.setattr(inspection_module, "SECONDS", 0.1)
+    inspection = Inspection()
+    inspection.examiners = (Slow(),)
+    assert not inspection.account(plain(tmp_path), "MLmodel").understood
+
+
+def test_archives_in_archives_are_opened_to_a_depth(tmp_path: Path) -> None:
+    content = b"text"
+    for depth in range(inspection_module.MAX_DEPTH + 1):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("a.txt" if depth == 0 else "a.zip", content)
+        content = buffer.getvalue()
+    report = check(plain(tmp_path, **{"a.zip": content}), {})
+    assert report.unexamined == ("a.zip",)
