@@ -199,8 +199,10 @@ def test_answers_that_are_no_numbers_are_inconclusive(odd: dict[str, Path], tmp_
             classifier(torch.full((2, 3, 32, 32), 0.95))
 
 
-def test_an_empty_folder_is_no_model(tmp_path: Path) -> None:
-    (tmp_path / "model").mkdir()
+def test_an_empty_file_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "model" / "data").mkdir(parents=True)
+    (tmp_path / "model" / "MLmodel").write_text("flavors: {pytorch: {model_data: data}}")
+    (tmp_path / "model" / "data" / "model.pt2").touch()
     with pytest.raises(ModelLoadError, match="does not load"), remote(tmp_path / "model", tmp_path / "host"):
         pass
 
