@@ -25,7 +25,7 @@ layers:
 	lint-imports
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 wheel:
 	$(PYTHON) -m build --wheel

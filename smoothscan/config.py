@@ -187,7 +187,7 @@ class ScanConfig(Frozen):
     architecture: str | None = None
     """`timm/<name>` or `torchvision/<name>`, for a model that consists of weights alone."""
     allow_model_code: bool = False
-    """Whether loading may run code that the model brings along (pickles, custom Python)."""
+    """Whether the model is loaded whatever the static check saw, and runs its own code also where no sandbox holds."""
     precision: Precision = "auto"
     """Arithmetic of the model; `auto` takes bfloat16 where the machine has it and it keeps the model's predictions."""
     device: str = "auto"

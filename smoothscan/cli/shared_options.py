@@ -92,7 +92,8 @@ scan_options = _together(
     scan_option(
         "--allow-model-code",
         is_flag=True,
-        help="Let the model run code that it brings along (pickles, custom Python).",
+        help="Load the model whatever its files hold, and run code that it brings along (pickles, custom Python) also "
+        "where no sandbox holds.",
     ),
     scan_option(
         "--config", "config_file", type=FILE, metavar="FILE", help="Configuration file instead of the one found here."
