@@ -44,11 +44,16 @@ def main() -> None:
     """Run all scanners on all files, write the results, print the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--others", type=Path, help="virtual environment with the other scanners")
+    parser.add_argument("--keep", action="store_true", help="ask others only about files that they have not judged yet")
     options = parser.parse_args()
     judges = judges_of(options.others)
     report: dict[str, Any] = {"machine": machine(), "versions": versions(options.others, judges), "files": []}
+    before = json.loads(RESULTS.read_text())["files"] if options.keep else []
+    known = {row["name"]: row["answers"] for row in before}
     for fixture in (*hostile(), *ordinary()):
-        report["files"].append(judged(fixture, judges))
+        kept = {scanner: answer for scanner, answer in known.get(fixture.name, {}).items() if scanner in OTHERS}
+        row = judged(fixture, {scanner: judge for scanner, judge in judges.items() if scanner not in kept})
+        report["files"].append(row | {"answers": {**row["answers"], **kept}})
         RESULTS.write_text(json.dumps(report, indent=1) + "\n")
     write_page(report)
     sys.stdout.write(PAGE.read_text())

@@ -18,7 +18,8 @@ def main() -> None:
 
     root = Path(sys.argv[1])
     inspection = Inspection()
-    files = {name: dataclasses.asdict(inspection.account(root, name)) for name in entries(root)[0]}
+    accounts = inspection.accounts(root, entries(root)[0])
+    files = {name: dataclasses.asdict(account) for name, account in accounts.items()}
     with os.fdopen(answer, "w", encoding="ascii") as out:
         json.dump({"files": files, "scanners": inspection.used}, out)
 

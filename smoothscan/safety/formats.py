@@ -63,6 +63,8 @@ _PROMISES: dict[str, frozenset[Kind]] = {
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif"), frozenset({"picture"})),
     ".npy": frozenset({"numpy"}),
     **dict.fromkeys((".pyc", ".pyo"), frozenset({"bytecode"})),
+    **dict.fromkeys((".7z", ".xz", ".bz2", ".zst", ".rar", ".gz", ".tgz"), frozenset({"packed"})),
+    ".tar": frozenset({"tar"}),
     **dict.fromkeys((".onnx", ".parquet", ".h5", ".bmp", ".webp"), frozenset({"other"})),
 }
 

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FrameType
 
 from smoothscan.safety.examiners import examiners
@@ -50,6 +50,17 @@ class Inspection:
         self.pieces_left = MAX_PIECES
         self.used: dict[str, str] = {}
         """Scanners that had something to say, with their versions."""
+        self.numbers: set[str] = set()
+        """Files that are read as plain numbers."""
+
+    def accounts(self, root: Path, names: list[str]) -> dict[str, Account]:
+        """Examine files of a folder; numbers that belong to a file that was understood are understood with it."""
+        found = {name: self.account(root, name) for name in names}
+        for name in self.numbers & found.keys():
+            if found[name].unread == [name] and promised(name) is None:
+                found[name].understood = True
+                found[name].unread.clear()
+        return found
 
     def account(self, root: Path, name: str) -> Account:
         """Examine one file of the folder."""
@@ -66,6 +77,7 @@ class Inspection:
         if not any(opinion.understood for opinion in opinions):
             _add(account.unread, piece.name)
         for opinion in opinions:
+            self.numbers |= {(PurePosixPath(piece.name).parent / name).as_posix() for name in opinion.numbers}
             for finding in opinion.dangerous:
                 _add(account.dangerous, f"{piece.name}: {finding}")
             for finding in opinion.code:

@@ -89,6 +89,8 @@ class Opinion:
     """Members to be examined as well."""
     unread: tuple[str, ...] = ()
     """Members that were not read, by their path in the piece."""
+    numbers: tuple[str, ...] = ()
+    """Files beside the piece that loading it reads as plain numbers, whatever they hold, by their path from there."""
     understood: bool = True
     """Whether the scanner read all of the piece, so that its silence counts. Its members count by themselves."""
 

@@ -188,6 +188,32 @@ def tar(name: str, content: bytes, link: str | None = None) -> bytes:
     return buffer.getvalue()
 
 
+def message(number: int, *contents: bytes | str | int) -> bytes:
+    """Fields of a protocol buffer."""
+    fields = b""
+    for content in contents:
+        if isinstance(content, int):
+            fields += varint(number << 3) + varint(content)
+        else:
+            raw = content.encode() if isinstance(content, str) else content
+            fields += varint(number << 3 | 2) + varint(len(raw)) + raw
+    return fields
+
+
+def varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
+
+
+def onnx_file(domain: str = "", location: str = "", raw: bytes = b"\0" * 16) -> bytes:
+    """A graph of one operator and one tensor of four numbers, inside or in a file beside it."""
+    numbers = (
+        message(13, message(1, "location") + message(2, location)) + message(14, 1) if location else message(9, raw)
+    )
+    tensor = message(1, 4) + message(2, 1) + message(8, "weight") + numbers
+    node = message(1, "x", "weight") + message(2, "y") + message(4, "Add") + message(7, domain)
+    return message(1, 8) + message(7, message(1, node) + message(2, "graph") + message(5, tensor)) + message(8, b"")
+
+
 def png(behind: bytes = b"") -> bytes:
     from PIL import Image
 
@@ -335,6 +361,10 @@ def hostile_by_hand() -> Iterator[Fixture]:
     yield bad("an array of objects", "example.npy", lambda: array([{"a": 1}]))
     yield bad("a zip behind a picture", "logo.png", lambda: png(zipped({"a.pkl": os_system()})))
     yield bad("YAML that makes objects", "conda.yaml", lambda: b"a: !!python/object/apply:os.system ['true']\n")
+    yield bad("ONNX with numbers from elsewhere", "model.onnx", lambda: onnx_file(location="../../etc/passwd"))
+    yield bad("ONNX with numbers that are not there", "model.onnx", lambda: onnx_file(location="model.data"))
+    yield bad("ONNX with a tensor of another size", "model.onnx", lambda: onnx_file(raw=b"1234"))
+    yield bad("a pickle named .onnx", "model.onnx", lambda: os_system())
     yield bad("a 7z archive", "extra.7z", lambda: b"7z\xbc\xaf\x27\x1c" + b"\0" * 60, "unexamined")
     yield bad("random bytes", "data/blob.bin", lambda: bytes(range(256)) * 4, "unexamined")
 
@@ -487,6 +517,8 @@ def ordinary() -> Iterator[Fixture]:
     yield Fixture("a checkpoint of a training", "last.ckpt", training_checkpoint, "clean")
     yield Fixture("an exported model", "data/model.pt2", exported, "clean")
     yield Fixture("safetensors", "model.safetensors", safetensors_file, "clean")
+    yield Fixture("ONNX", "model.onnx", onnx_file, "clean")
+    yield Fixture("ONNX with operators of others", "model.onnx", lambda: onnx_file(domain="com.example"), "code")
     yield Fixture("an array", "example.npy", lambda: array([1.0, 2.0]), "clean")
     yield Fixture("a picture", "logo.png", png, "clean")
     yield Fixture("a zip of texts", "extra.zip", lambda: zipped({"a.txt": b"text", "b.json": b"{}"}), "clean")

@@ -21,6 +21,8 @@ from smoothscan.safety.interface import Opinion, Piece
 from smoothscan.safety.pt2 import archive_findings
 from smoothscan.safety.static import check
 
+from .corpus import onnx_file
+
 Records = dict[str, bytes]
 GRAPH = "model/models/model.json"
 SAMPLES = "model/data/sample_inputs/model.pt"
@@ -408,3 +410,15 @@ def test_archives_in_archives_are_opened_to_a_depth(tmp_path: Path) -> None:
         content = buffer.getvalue()
     report = check(plain(tmp_path, **{"a.zip": content}), {})
     assert report.unexamined == ("a.zip",)
+
+
+def test_numbers_beside_a_graph_are_understood_with_it(tmp_path: Path) -> None:
+    files = {"model.onnx": onnx_file(location="model.data"), "model.data": bytes(range(16)), "other.data": b"\1"}
+    report = check(plain(tmp_path, **files), {})
+    assert report.unexamined == ("other.data",)
+    assert report.dangerous == ()
+
+
+def test_a_graph_cannot_excuse_what_promises_to_be_something_else(tmp_path: Path) -> None:
+    files = {"model.onnx": onnx_file(location="extra.7z"), "extra.7z": b"7z\xbc\xaf\x27\x1c" + b"\0" * 60}
+    assert check(plain(tmp_path, **files), {}).unexamined == ("extra.7z",)

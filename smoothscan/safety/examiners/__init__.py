@@ -5,6 +5,7 @@ from __future__ import annotations
 from smoothscan.safety.examiners.archives import ArchiveReader
 from smoothscan.safety.examiners.checkpoint import CheckpointReader
 from smoothscan.safety.examiners.exported import ExportReader
+from smoothscan.safety.examiners.graphs import OnnxReader
 from smoothscan.safety.examiners.pickled import PickleReader
 from smoothscan.safety.examiners.pictures import PictureReader
 from smoothscan.safety.examiners.programs import ProgramReader
@@ -19,5 +20,5 @@ def examiners() -> tuple[Examiner, ...]:
     """Return all scanners that are there, our own first."""
     return (
         *(TextReader(), PickleReader(), CheckpointReader(), ExportReader(), SafetensorsReader(), NumpyReader()),
-        *(PictureReader(), ProgramReader(), ArchiveReader(), Picklescan(), Fickling()),
+        *(OnnxReader(), PictureReader(), ProgramReader(), ArchiveReader(), Picklescan(), Fickling()),
     )
