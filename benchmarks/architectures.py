@@ -35,7 +35,10 @@ CODE = ("pickle",)
 def main() -> None:
     """Scan every cell that is not in the results yet, or only write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--time-budget", default="20s", help="for the searches of one scan")
+    parser.add_argument("--time-budget", default="8s", help="for the searches of one scan")
+    parser.add_argument(
+        "--full", action="store_true", help="scan each network once more, as pt2, to the end of the search"
+    )
     parser.add_argument("--again", action="store_true", help="forget the results so far")
     parser.add_argument("--page", action="store_true", help="only write the page")
     options = parser.parse_args()
@@ -45,7 +48,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             images = write_images(Path(name) / "images")
             for model in networks.NETWORKS:
-                scans += scan_formats(model, {(s["model"], s["format"]) for s in scans}, images, options.time_budget)
+                cells = [(kind, options.time_budget) for kind in networks.FORMATS if networks.applies(model, kind)]
+                cells += [("pt2", None)] if options.full else []
+                known = {(s["format"], s["budget"]) for s in scans if s["model"] == model}
+                scans += scan_cells(model, [cell for cell in cells if cell not in known], images)
+                scans.sort(key=lambda s: list(networks.NETWORKS).index(s["model"]))
                 report = {"machine": machine(), "torch": torch.__version__, "images": IMAGES, "scans": scans}
                 RESULTS.write_text(json.dumps(report, indent=2) + "\n")
     PAGE.write_text(with_table(PAGE.read_text(), json.loads(RESULTS.read_text())))
@@ -61,24 +68,27 @@ def write_images(folder: Path) -> Path:
     return folder
 
 
-def scan_formats(model: str, known: set[tuple[str, str]], images: Path, budget: str) -> list[dict[str, Any]]:
-    """Scan one network in each format that is not known yet."""
-    missing = [kind for kind in networks.FORMATS if networks.applies(model, kind) and (model, kind) not in known]
-    net = networks.network(model) if missing else None
+def scan_cells(model: str, cells: list[tuple[str, str | None]], images: Path) -> list[dict[str, Any]]:
+    """Scan one network in each of these formats with these time budgets."""
+    net = networks.network(model) if cells else None
     scans = []
-    for kind in missing:
+    for kind, budget in cells:
         with tempfile.TemporaryDirectory() as name:
             folder = networks.save(model, net, kind, Path(name) / "model")
-            scans.append({"model": model, "format": kind, **measure(folder, model, kind, images, budget)})
+            scans.append(
+                {"model": model, "format": kind, "budget": budget, **measure(folder, model, kind, images, budget)}
+            )
         sys.stdout.write(f"{scans[-1]}\n")
+        sys.stdout.flush()
     return scans
 
 
-def measure(folder: Path, model: str, kind: str, images: Path, budget: str) -> dict[str, Any]:
+def measure(folder: Path, model: str, kind: str, images: Path, budget: str | None) -> dict[str, Any]:
     """Run one scan in a process of its own, and return what came of it."""
     out = folder.parent / "out"
     command = [sys.executable, "-m", "smoothscan", "check", str(folder), "--images", str(images), *SEARCH]
-    command += ["--time-budget", budget, "--output-dir", str(out), "--format", "json", "--quiet"]
+    command += ["--time-budget", budget] if budget else []
+    command += ["--output-dir", str(out), "--format", "json", "--quiet"]
     command += ["--no-cache", "--no-write-back"]
     command += SAID if kind == "pickle" or (kind == "safetensors" and model.startswith("torchvision/")) else ()
     command += ["--allow-model-code"] if kind in CODE else []
@@ -94,7 +104,6 @@ def measure(folder: Path, model: str, kind: str, images: Path, budget: str) -> d
         "status": result["status"],
         "verdict": result["verdict"],
         "reason": result["reasons"][0] if result["reasons"] else "",
-        "unfinished": result["coverage"]["unfinished"],
         "model_passes": round(result["cost"]["model_passes"]),
         "passes_per_second": round(result["cost"]["model_passes"] / max(result["cost"]["host_seconds"], 1e-9), 1),
         "seconds": round(seconds, 1),
@@ -108,8 +117,8 @@ def with_table(page: str, report: dict[str, Any]) -> str:
     if not mark:
         raise RuntimeError(f"{PAGE} has no line {MARK}")
     rows = "\n".join(
-        f"| {s['model']} | {s['format']} | {answer(s)} | {s['model_passes']:,} | {s['passes_per_second']:.0f} | "
-        f"{s['seconds']:.0f} s |"
+        f"| {s['model']} | {s['format']} | {s['budget'] or 'none'} | {answer(s)} | {s['model_passes']:,} | "
+        f"{s['passes_per_second']:.0f} | {s['seconds']:.0f} s |"
         for s in report["scans"]
     )
     host = report["machine"]
@@ -117,8 +126,8 @@ def with_table(page: str, report: dict[str, Any]) -> str:
 
 Machine: {host["processor"]}, {host["cores"]} cores, torch {report["torch"]}; {report["images"]} images.
 
-| network | format | answer | model passes | passes/s in the model | wall |
-|---|---|---|---|---|---|
+| network | format | time budget | answer | model passes | passes/s in the model | wall |
+|---|---|---|---|---|---|---|
 {rows}
 """
 
@@ -127,7 +136,7 @@ def answer(scan: dict[str, Any]) -> str:
     """Return what a scan says, in a few words."""
     if scan["status"] != "completed":
         return f"{scan['status']}: {scan['reason']}"
-    return f"{scan['verdict']} (time budget)" if scan["unfinished"] else str(scan["verdict"])
+    return f"{scan['verdict']} (time budget)" if "time budget" in scan["reason"] else str(scan["verdict"])
 
 
 if __name__ == "__main__":

@@ -82,13 +82,15 @@ def save_vit(folder: Path, **processor: Any) -> nn.Module:
     return network
 
 
-def save_onnx(module: nn.Module, folder: Path, *, batch: int | None, dynamo: bool = True) -> Path:
+def save_onnx(
+    module: nn.Module, folder: Path, *, batch: int | None, dynamo: bool = True, example: Tensor = IMAGES
+) -> Path:
     """Save a module as ONNX; `batch` None for any batch size."""
     import mlflow.onnx
     import onnx
 
     file = folder.parent / f"{folder.name}.onnx"
-    images = IMAGES[: batch or 2]
+    images = example[: batch or 2]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if dynamo:
