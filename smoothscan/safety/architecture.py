@@ -13,10 +13,11 @@ from typing import Any
 
 from smoothscan.result import ArchitectureFinding
 from smoothscan.safety.activation import Step
-from smoothscan.safety.dataflow import HardStep, Scope, Value, Walk
+from smoothscan.safety.dataflow import Walk
 from smoothscan.safety.exported import MalformedError, dictionary, items, names, scalar
 from smoothscan.safety.operations import WHOLE, stored, unknown
 from smoothscan.safety.pt2 import graph_of
+from smoothscan.safety.values import HardStep, Scope, Value
 
 ARCHIVE = "data/model.pt2"
 MAX_FINDINGS = 20

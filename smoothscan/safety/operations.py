@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from smoothscan.safety.activation import ELEMENTWISE, MAX_DEPTH, TRUTHS, Step
+from smoothscan.safety.activation import MAX_DEPTH, Step
 from smoothscan.safety.exported import Node, scalar
+from smoothscan.safety.functions import ELEMENTWISE, TRUTHS
 
 BOOL = 12
 """Number of torch's truths among its data types."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from smoothscan.result import SafetyReport
+from smoothscan.safety.architecture import architecture
 from smoothscan.safety.pickles import pickle_globals
 from smoothscan.safety.pt2 import MAX_PICKLE_BYTES, archive_findings
 
@@ -34,7 +35,10 @@ def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
     archive = artifact_path / "data" / "model.pt2"
     exported = [f"data/model.pt2: {finding}" for finding in archive_findings(archive)] if archive.is_file() else []
     findings = (*pickled, *exported, *code)
-    return SafetyReport(needs_model_code=bool(findings), findings=findings)
+    steps, examined = architecture(artifact_path)
+    return SafetyReport(
+        needs_model_code=bool(findings), findings=findings, architecture=steps, architecture_examined=examined
+    )
 
 
 def _pickle(path: Path) -> list[str]:
