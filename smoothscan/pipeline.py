@@ -134,7 +134,8 @@ def _searched(
     journal = Journal(entry.rounds / arithmetic, classifier.meter, deadline)
     if journal.n_pieces:
         events.stage("resume", "this scan was stopped before, and goes on from there")
-    found = examine(classifier, pixels, images.names, labels, config, events, draft.calibration, journal)
+    known = (draft.calibration, journal, draft.safety.architecture)
+    found = examine(classifier, pixels, images.names, labels, config, events, *known)
     exhibits = exhibit(classifier, found, images.names)
     draft.coverage = draft.coverage.model_copy(update=found.coverage())
     draft.host_peak = host.peak_rss()

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from smoothscan.result import SafetyReport
+from smoothscan.result import ArchitectureFinding, SafetyReport
 from smoothscan.safety.folder import entries
 from smoothscan.safety.shipped import shipped_code
 from smoothscan.sandbox.process import run
@@ -45,8 +45,10 @@ class _Account(BaseModel):
 class _Answer(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    files: dict[str, _Account]
-    scanners: dict[str, str]
+    files: dict[str, _Account] = {}
+    scanners: dict[str, str] = {}
+    architecture: list[ArchitectureFinding] = []
+    architecture_examined: bool = False
 
 
 def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
@@ -61,7 +63,7 @@ def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
         runs code of the model's author. `needs_model_code` is true if there is any of these.
     """
     names, others = entries(artifact_path)
-    answer, failure = _answer(artifact_path) if names else (_Answer(files={}, scanners={}), None)
+    answer, failure = _answer(artifact_path) if names else (_Answer(), None)
     imported, covered = shipped_code(artifact_path, mlmodel)
 
     dangerous = [f"{name} is no plain file" for name in others]
@@ -86,6 +88,8 @@ def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
         dangerous=_bounded(dangerous),
         unexamined=tuple(_plain(name) for name in unexamined),
         scanners={_plain(name): _plain(version) for name, version in sorted(answer.scanners.items())[:20]},
+        architecture=tuple(_told(finding) for finding in answer.architecture[:MAX_FINDINGS]),
+        architecture_examined=answer.architecture_examined,
     )
 
 
@@ -103,7 +107,13 @@ def _answer(folder: Path) -> tuple[_Answer, str | None]:
             return _Answer.model_validate(json.loads(done.output)), None
     except (OSError, ValueError, RecursionError, ValidationError) as error:
         failure = f"the scanners gave no answer that can be read ({type(error).__name__})"
-    return _Answer(files={}, scanners={}), failure
+    return _Answer(), failure
+
+
+def _told(finding: ArchitectureFinding) -> ArchitectureFinding:
+    return finding.model_copy(
+        update={name: _plain(value) for name, value in finding if isinstance(value, str) and name != "kind"}
+    )
 
 
 def _bounded(findings: list[str]) -> tuple[str, ...]:
