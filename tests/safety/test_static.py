@@ -4,7 +4,6 @@ import io
 import json
 import os
 import pickle
-import subprocess
 import time
 import zipfile
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from smoothscan.safety.inspection import Inspection
 from smoothscan.safety.interface import Opinion, Piece
 from smoothscan.safety.pt2 import archive_findings
 from smoothscan.safety.static import check
+from smoothscan.sandbox.process import Finished
 
 from .corpus import onnx_file
 
@@ -282,56 +282,53 @@ def plain(folder: Path, **files: bytes) -> Path:
     return folder
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], bytes]) -> None:
-    monkeypatch.setattr(static, "_inspected", lambda _: answer())
-
-
-def raising(error: Exception) -> Callable[[], bytes]:
-    def answer() -> bytes:
-        raise error
-
-    return answer
+EMPTY = b'{"files": {}, "scanners": {}, "architecture": [], "architecture_examined": false}'
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("code", "output", "said"),
     [
-        (lambda: b"", "no answer that can be read"),
-        (lambda: b"{}", "no answer that can be read"),
-        (lambda: b'{"files": {"MLmodel": 1}, "scanners": {}}', "no answer that can be read"),
-        (lambda: b"[" * 100_000, "no answer that can be read"),
-        (lambda: b'{"files": {}, "scanners": {}}', "no scanner understands this file"),
-        (raising(subprocess.TimeoutExpired("python", 1)), "took more than"),
-        (raising(subprocess.CalledProcessError(-9, "python")), "ended with status -9"),
-        (raising(OSError("no memory")), "no answer that can be read"),
+        (0, b"", "no answer that can be read"),
+        (0, b"{}", "no answer that can be read"),
+        (0, EMPTY.replace(b"{}", b'{"MLmodel": 1}', 1), "no answer that can be read"),
+        (0, b"[" * 100_000, "no answer that can be read"),
+        (0, EMPTY, "no scanner understands this file"),
+        (None, EMPTY, "took more than"),
+        (-9, EMPTY, "ended with status -9"),
     ],
 )
 def test_scanners_that_come_to_no_end_leave_every_file_unexamined(
-    answer: Callable[[], bytes], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code: int | None, output: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, answer)
+    monkeypatch.setattr(static, "run", lambda *_, **__: Finished(code, output, ""))
     report = check(plain(tmp_path, **{"labels.txt": b"cat\n"}), {})
     assert report.unexamined == ("MLmodel", "labels.txt")
     assert [finding.split(": ")[0] for finding in report.findings] == ["MLmodel", "labels.txt"]
     assert all(said in finding for finding in report.findings)
     assert report.needs_model_code
+    assert not report.architecture_examined
 
 
-def test_a_process_that_dies_leaves_every_file_unexamined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static.sys, "executable", "/bin/false")
+def test_a_process_that_does_not_start_leaves_every_file_unexamined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Finished:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(static, "run", fail)
     report = check(plain(tmp_path), {})
-    assert report.findings == ("MLmodel: the scanners ended with status 1",)
+    assert report.findings == ("MLmodel: the scanners gave no answer that can be read (OSError)",)
 
 
-def test_scanners_see_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-    program = tmp_path / "program"
-    program.write_text("#!/bin/sh\nenv\n")
-    program.chmod(0o700)
-    monkeypatch.setattr(static.sys, "executable", str(program))
-    seen = static._inspected(tmp_path).decode()
-    assert "DO_NOT_TRACK=1" in seen
-    assert "secret" not in seen
+def test_what_the_scanners_say_of_an_architecture_is_plain_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = {"file": "a", "operation": "\x1b[2J", "kind": "gate", "count": 1, "detail": "d", "technique": "AML.T0018"}
+    output = EMPTY.replace(b"[]", json.dumps([step]).encode()).replace(b"false", b"true")
+    monkeypatch.setattr(static, "run", lambda *_, **__: Finished(0, output, ""))
+    report = check(plain(tmp_path), {})
+    assert report.architecture_examined
+    assert report.architecture[0].operation == "?[2J"
 
 
 def test_the_order_of_findings(tmp_path: Path) -> None:
