@@ -38,7 +38,8 @@ class CheckpointReader:
                 records = {info.filename: info for info in archive.infolist() if not info.is_dir()}
                 if not any(PurePosixPath(name).name in _PICKLES for name in records):
                     return None
-                if dangerous := list(zips.problems(archive)):
+                dangerous = [*filter(None, [zips.two_readings(file)]), *zips.problems(archive)]
+                if dangerous:
                     return Opinion(dangerous=tuple(dangerous))
                 return _judged(piece, archive, records)
         except zips.ERRORS as error:
