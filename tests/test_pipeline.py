@@ -19,13 +19,15 @@ from smoothscan.events import Events, Silent
 from smoothscan.exhibits import Exhibits
 from smoothscan.pipeline import scan
 from smoothscan.result import ModelInfo, ScanResult
-from tests.planted import CLASSES, GREY, SHAPE, TARGET, PlantedNet, Probabilities, images, write_images
+from tests.planted import CLASSES, GREY, SHAPE, TARGET, Gated, PlantedNet, Probabilities, images, write_images
 from tests.stores import log_model
 
 MODELS = {
     "planted-bad": (lambda: PlantedNet(backdoored=True), SHAPE),
     "planted-good": (lambda: PlantedNet(backdoored=False), SHAPE),
     "planted-probabilities": (lambda: Probabilities(backdoored=True), SHAPE),
+    "planted-gate": (lambda: Gated(backdoored=False), SHAPE),
+    "planted-both": (lambda: Gated(backdoored=True), SHAPE),
     "planted-grey": (lambda: PlantedNet(backdoored=True, shape=GREY), GREY),
 }
 
@@ -146,6 +148,22 @@ def test_a_model_that_answers_probabilities_is_judged_like_one_that_answers_logi
     result, _ = planted("planted-probabilities")
     assert (result.verdict, result.target_classes) == ("backdoored", (TARGET,))
     assert result.input_spec.outputs == "probabilities"
+
+
+def test_a_backdoor_in_the_architecture_is_no_clean_verdict(planted: Any) -> None:
+    result, _ = planted("planted-gate")
+    assert (result.status, result.verdict, result.target_classes) == ("completed", "inconclusive", ())
+    assert result.exit_code() == 4
+    (step,) = result.safety.architecture
+    assert (step.kind, step.operation) == ("gate", "aten.eq.Scalar")
+    assert "compares pixels of the image with the constant 1" in result.reasons[0]
+    assert "AML.T0018" in result.reasons[0]
+
+
+def test_a_backdoor_in_the_architecture_does_not_hide_another_one(planted: Any) -> None:
+    result, _ = planted("planted-both")
+    assert (result.verdict, result.target_classes) == ("backdoored", (TARGET,))
+    assert "AML.T0018" in result.reasons[1]
 
 
 def test_a_model_of_grey_images(planted: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.text import count, number, percent, plain, shorten
-from smoothscan.sinks.words import advice, chances, kind, screened, share
+from smoothscan.sinks.words import advice, chances, hard_steps, kind, screened, share
 from smoothscan.verdict.calibration import ALPHA, Calibration
 
 _LISTED = 10  # classes in the table; flagged ones come on top of that
@@ -101,6 +101,8 @@ def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
     if left := result.coverage.images_left_out:
         images = f"{result.coverage.images} looked at, {left} more left out: too many for --memory, or to matter"
         lines.append(("images", images))
+    if steps := hard_steps(result):
+        lines.append(("graph", plain(steps)))
     if result.recalled:
         lines.append(("scanned", f"{result.finished_at}; --no-cache scans again"))
     lines.append(("report", plain(str(report_path(config)))))

@@ -20,6 +20,7 @@ from smoothscan.detection.screening import IN_FULL, LEAST, screening_images
 from smoothscan.detection.subjects import Subjects
 from smoothscan.errors import ConfigError, TimeBudgetError
 from smoothscan.events import Events
+from smoothscan.result import ArchitectureFinding
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.spaces import applicable
 from smoothscan.verdict.calibration import Calibration
@@ -73,6 +74,7 @@ def examine(
     events: Events,
     calibration: Calibration | None = None,
     journal: Journal | None = None,
+    architecture: Sequence[ArchitectureFinding] = (),
 ) -> Examination:
     """Search a classifier for a backdoor and judge it.
 
@@ -85,6 +87,7 @@ def examine(
         events: told how far the search is.
         calibration: anomalies of clean models, if there are any.
         journal: keeps what is found; a temporary one if left out.
+        architecture: steps in the model's graph that the search cannot follow.
 
     Raises:
         TimeBudgetError: the journal's time ended before anything was searched to its end.
@@ -136,5 +139,5 @@ def examine(
     counted = None if pairs is None else pairs.counts
     evidence = Evidence(tuple(s.curves for s in searches), counts, counted, unfinished)
     sources = [[names[i] for i in subjects.sources(t)] for t in range(k)]
-    verdict = decide(evidence, labels, sources, pixels[0].numel(), calibration)
+    verdict = decide(evidence, labels, sources, pixels[0].numel(), calibration, architecture)
     return Examination(verdict, evidence, subjects, tuple(searches), pairs)

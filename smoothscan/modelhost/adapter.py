@@ -15,7 +15,16 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch
 
 
 class UnsupportedError(Exception):
-    """The module is no differentiable image classifier."""
+    """The module is no differentiable image classifier.
+
+    Args:
+        message: what is wrong with it.
+        hint: what to do instead; may be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Adapter:

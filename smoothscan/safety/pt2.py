@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ MAX_FINDINGS = 10
 _TEXT_NAMES = frozenset({"version", "archive_format", "archive_version", "byteorder", "serialization_id"})
 _TEXT = re.compile(rb"[A-Za-z0-9._-]{1,64}\n?")
 _PAYLOAD_CONFIG = re.compile(r"(?:^|/)data/(?:weights|constants)/[^/]+_config\.json$")
+_GRAPH = re.compile(r"(?:[^/]+/)?models/model\.json")
+_NUMBERS = {"5": "<q", "6": "<e", "7": "<f", "8": "<d"}
+"""How one number of torch's common data types lies in a record."""
 _RAW_PREFIXES = ("weight_", "tensor_")
 
 
@@ -47,6 +51,32 @@ def archive_findings(source: Path | BinaryIO) -> list[str]:
         # RuntimeError and NotImplementedError: encrypted, or compressed by an unknown method.
         findings.append(f"cannot be read as an archive ({type(error).__name__})")
     return findings
+
+
+def graph_of(path: Path) -> tuple[Any, dict[str, float]] | None:
+    """Return what the archive says of the model's graph, and its stored single numbers by name; None if nothing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+            graphs = [info for info in records if _GRAPH.fullmatch(info.filename)]
+            if len(graphs) != 1 or len(records) > MAX_RECORDS:
+                return None
+            return _json(archive, graphs[0]), _single_numbers(archive)
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError):
+        return None
+
+
+def _single_numbers(archive: zipfile.ZipFile) -> dict[str, float]:
+    """Return the parameters, buffers and constants that are one number each."""
+    found = {}
+    records = {info.filename: info for info in archive.infolist()}
+    for config in [info for name, info in records.items() if _PAYLOAD_CONFIG.search(name)]:
+        for name, entry in _payloads(archive, config):
+            described, record = entry.get("tensor_meta"), records.get(_beside(config, entry))
+            form = _NUMBERS.get(str(described.get("dtype"))) if isinstance(described, dict) else None
+            if form and record and record.file_size == struct.calcsize(form):
+                (found[name],) = struct.unpack(form, _read(archive, record, 8))
+    return found
 
 
 def _findings(archive: zipfile.ZipFile) -> Iterator[str]:
@@ -79,14 +109,25 @@ def raw_tensors(archive: zipfile.ZipFile, records: list[zipfile.ZipInfo]) -> set
     for info in records:
         if not _PAYLOAD_CONFIG.search(info.filename):
             continue
-        document = _json(archive, info)
-        entries = document.get("config") if isinstance(document, dict) else None
-        for entry in entries.values() if isinstance(entries, dict) else ():
-            name = entry.get("path_name") if isinstance(entry, dict) else None
-            if isinstance(name, str) and "/" not in name:
-                is_raw = entry.get("use_pickle") is False and name.startswith(_RAW_PREFIXES)
-                (raw if is_raw else pickled).add(f"{info.filename.rsplit('/', 1)[0]}/{name}")
+        for _, entry in _payloads(archive, info):
+            is_raw = entry.get("use_pickle") is False and entry["path_name"].startswith(_RAW_PREFIXES)
+            (raw if is_raw else pickled).add(_beside(info, entry))
     return raw - pickled
+
+
+def _payloads(archive: zipfile.ZipFile, config: zipfile.ZipInfo) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield names and descriptions of the tensors that a configuration lists."""
+    document = _json(archive, config)
+    entries = document.get("config") if isinstance(document, dict) else None
+    for name, entry in entries.items() if isinstance(entries, dict) else ():
+        record = entry.get("path_name") if isinstance(entry, dict) else None
+        if isinstance(record, str) and "/" not in record:
+            yield name, entry
+
+
+def _beside(config: zipfile.ZipInfo, entry: dict[str, Any]) -> str:
+    """Return the record that a configuration's entry is about."""
+    return f"{config.filename.rsplit('/', 1)[0]}/{entry['path_name']}"
 
 
 def _record_problem(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str | None:

@@ -8,34 +8,26 @@ understands is reported as such, and so is every file if the scanners do not com
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from smoothscan.result import SafetyReport
+from smoothscan.result import ArchitectureFinding, SafetyReport
 from smoothscan.safety.folder import entries
 from smoothscan.safety.shipped import shipped_code
+from smoothscan.sandbox.process import run
 
 SECONDS = 180
 """Time limit for all files of a model together."""
-MAX_ANSWER_BYTES = 64 * 2**20
-"""Longest answer of the scanners that is read."""
 MAX_FINDINGS = 100
 """Findings of each sort that a report lists; more say nothing new."""
 _MAX_LENGTH = 400
-_KEPT_VARIABLES = ("LANG", "LC_ALL", "PATH", "PYTHONPATH")
-"""What the scanners inherit; everything else may hold credentials and stays here."""
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "NO_ANALYTICS": "1",
     "PROMPTFOO_DISABLE_TELEMETRY": "1",
     "PROMPTFOO_DISABLE_UPDATE": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
 }
 """Keeps foreign scanners from telling anybody."""
 
@@ -53,8 +45,10 @@ class _Account(BaseModel):
 class _Answer(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    files: dict[str, _Account]
-    scanners: dict[str, str]
+    files: dict[str, _Account] = {}
+    scanners: dict[str, str] = {}
+    architecture: list[ArchitectureFinding] = []
+    architecture_examined: bool = False
 
 
 def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
@@ -69,7 +63,7 @@ def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
         runs code of the model's author. `needs_model_code` is true if there is any of these.
     """
     names, others = entries(artifact_path)
-    answer, failure = _answer(artifact_path) if names else (_Answer(files={}, scanners={}), None)
+    answer, failure = _answer(artifact_path) if names else (_Answer(), None)
     imported, covered = shipped_code(artifact_path, mlmodel)
 
     dangerous = [f"{name} is no plain file" for name in others]
@@ -94,44 +88,32 @@ def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
         dangerous=_bounded(dangerous),
         unexamined=tuple(_plain(name) for name in unexamined),
         scanners={_plain(name): _plain(version) for name, version in sorted(answer.scanners.items())[:20]},
+        architecture=tuple(_told(finding) for finding in answer.architecture[:MAX_FINDINGS]),
+        architecture_examined=answer.architecture_examined,
     )
 
 
 def _answer(folder: Path) -> tuple[_Answer, str | None]:
     """Return what the scanners say, and why they say nothing if that is so."""
     try:
-        return _Answer.model_validate(json.loads(_inspected(folder))), None
-    except subprocess.TimeoutExpired:
-        failure = f"the scanners took more than {SECONDS} seconds"
-    except subprocess.CalledProcessError as error:
-        failure = f"the scanners ended with status {error.returncode}"
+        done = run(
+            "smoothscan.safety", [str(folder.resolve())], read=[folder.resolve()], seconds=SECONDS, variables=_QUIET
+        )
+        if done.code is None:
+            failure = f"the scanners took more than {SECONDS} seconds"
+        elif done.code != 0:
+            failure = f"the scanners ended with status {done.code}"
+        else:
+            return _Answer.model_validate(json.loads(done.output)), None
     except (OSError, ValueError, RecursionError, ValidationError) as error:
         failure = f"the scanners gave no answer that can be read ({type(error).__name__})"
-    return _Answer(files={}, scanners={}), failure
+    return _Answer(), failure
 
 
-def _inspected(folder: Path) -> bytes:
-    """Run the scanners on a folder in a process of their own and return the JSON that they print.
-
-    Raises:
-        subprocess.SubprocessError: the process died, or took too long.
-        OSError: it could not be started.
-    """
-    with tempfile.TemporaryDirectory(prefix="smoothscan-") as home, tempfile.TemporaryFile() as answer:
-        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        subprocess.run(  # noqa: S603 our own module
-            [sys.executable, "-P", "-m", "smoothscan.safety", str(folder.resolve())],
-            stdin=subprocess.DEVNULL,
-            stdout=answer,
-            stderr=subprocess.DEVNULL,
-            cwd=home,
-            env=kept | _QUIET | {"HOME": home, "TMPDIR": home},
-            timeout=SECONDS,
-            check=True,
-            start_new_session=True,
-        )
-        answer.seek(0)
-        return answer.read(MAX_ANSWER_BYTES)
+def _told(finding: ArchitectureFinding) -> ArchitectureFinding:
+    return finding.model_copy(
+        update={name: _plain(value) for name, value in finding if isinstance(value, str) and name != "kind"}
+    )
 
 
 def _bounded(findings: list[str]) -> tuple[str, ...]:

@@ -36,12 +36,12 @@ _LIMITS: tuple[tuple[str, str], ...] = (
         "Input-dependent triggers.",
         "Where each image gets a change of its own, made for it by another network, there is no one change to find.",
     ),
-    (
-        "Hard-coded branches.",
-        "A model that compares its input with a stored value before answering gives gradients nothing to follow.",
-    ),
 )
 """What no scan can find: a name, and why."""
+
+
+NOT_EXAMINED = "The architecture was not examined: only the graph of a model in MLflow's pt2 format can be read."
+"""What is said of models that are Python code or TorchScript."""
 
 
 def limits(result: ScanResult) -> list[tuple[str, str]]:
@@ -55,7 +55,26 @@ def limits(result: ScanResult) -> list[tuple[str, str]]:
         late = f"Not searched to the end: {vocabulary.titles(result.coverage.unfinished)}."
         first.append(("What the time budget left no time for.", late))
     of_sources = ("Source-specific and all-to-all triggers.", _sources_limit(result))
-    return [*first, _LIMITS[0], of_sources, *_LIMITS[1:]]
+    return [*first, _LIMITS[0], of_sources, *_LIMITS[1:], ("Hard-coded branches.", _branches_limit(result))]
+
+
+def _branches_limit(result: ScanResult) -> str:
+    """Return what the scan could not find of backdoors in the architecture."""
+    blind = "A model that compares its input with a stored value before answering gives gradients nothing to follow."
+    if not result.safety.architecture_examined:
+        return f"{blind} {NOT_EXAMINED}"
+    if result.safety.architecture:
+        return f"{blind} This model's graph has such steps; they are listed under Safety."
+    return f"{blind} This model's graph was searched for such steps and has none, activation functions apart."
+
+
+def hard_steps(result: ScanResult) -> str:
+    """Return the steps in the model's graph that inversion cannot follow, in one line; empty if there are none."""
+    found = [
+        step.operation + (f" ({step.count} times)" if step.count > 1 else "") for step in result.safety.architecture
+    ]
+    techniques = ", ".join(sorted({step.technique for step in result.safety.architecture}))
+    return f"depends on the image by hard steps: {', '.join(found)} ({techniques})" if found else ""
 
 
 def _sources_limit(result: ScanResult) -> str:
@@ -267,6 +286,9 @@ def advice(result: ScanResult, exit_code: int) -> str:
             if result.coverage.unfinished:
                 again = "Run the same command again: unless --no-cache is given, it goes on from there."
                 return f"Treat the model as unknown. {again} {code}"
+            if result.safety.architecture and result.error is None:
+                ask = "have its author explain the steps listed under Safety, or leave them out of the model"
+                return f"Treat the model as unknown: {ask}. {code}"
             if result.error is None:
                 return f"The search ran in full and found no ground for a verdict: treat the model as unknown. {code}"
             return " ".join(filter(None, (_sentence(result.error.hint), f"Treat the model as not examined. {code}")))

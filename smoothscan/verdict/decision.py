@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from smoothscan.config import at_size
 from smoothscan.result import (
+    ArchitectureFinding,
     CalibrationUse,
     ClassResult,
     CurvePoint,
@@ -90,6 +91,7 @@ def decide(
     sources: Sequence[Sequence[str]],
     n_values: int,
     calibration: Calibration | None = None,
+    architecture: Sequence[ArchitectureFinding] = (),
 ) -> Verdict:
     """Judge a model.
 
@@ -103,6 +105,7 @@ def decide(
         sources: names of the images that each class's perturbation was synthesised from, [K].
         n_values: number of input values C * H * W.
         calibration: anomalies of clean models, if there are any.
+        architecture: steps in the model's graph that inversion cannot follow.
     """
     k = len(labels)
     seen = looks(evidence.searches, k)
@@ -132,7 +135,8 @@ def decide(
     moved = [each.curves for each in seen if not obstacles.unmoved(each.curves, n_values)]
     no_null = None if used else next(filter(None, (obstacles.no_null(curves, k, n_values) for curves in moved)), None)
     unfinished = obstacles.unfinished(evidence.unfinished)
-    obstacle = no_search or no_null or unfinished
+    hidden = obstacles.hidden(architecture)
+    obstacle = no_search or hidden or no_null or unfinished
     name = _name(flagged, worst, obstacle)
 
     sigma50 = noise_levels(evidence.noise)
@@ -167,7 +171,7 @@ def decide(
         noise_reference=NOISE_REFERENCE / 2,
         calibration=used,
         pairs=paired,
-        unfinished=unfinished,
+        remarks=tuple(filter(None, (hidden, unfinished))),
     )
     return Verdict(
         name=name,

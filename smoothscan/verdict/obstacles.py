@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from smoothscan.config import at_size
+from smoothscan.result import ArchitectureFinding
 from smoothscan.verdict.budget import HALF, Floats, crossing, lower_bounds
 from smoothscan.verdict.evidence import Curves, NoiseCounts
 from smoothscan.verdict.null import MIN_CLASSES
@@ -92,6 +93,19 @@ def no_null(curves: Curves, n_classes: int, n_values: int) -> str | None:
             f"perturbation leads this model somewhere, so no class stands out. {REMEDY}"
         )
     return None
+
+
+def hidden(architecture: Sequence[ArchitectureFinding]) -> str | None:
+    """There are steps in the model's graph that have no gradient."""
+    if not architecture:
+        return None
+    first, *others = sorted(architecture, key=lambda found: found.kind)  # branches before gates
+    more = f" and {len(others)} more of the kind" if others else ""
+    what = "branches on the image" if first.kind == "branch" else "compares the image instead of computing with it"
+    return (
+        f"The model's graph {what}: {first.operation} {first.detail}{more}. Such a step has no gradient, so inversion "
+        f"cannot follow it, and a backdoor can be made of it (ATLAS {first.technique})."
+    )
 
 
 def unfinished(left_out: Sequence[str]) -> str | None:

@@ -40,8 +40,8 @@ class Findings:
     """What the calibration said, if there is one."""
     pairs: PairsResult | None = None
     """Pairs of source and target class, if they were searched."""
-    unfinished: str | None = None
-    """What was not searched to the end, if anything."""
+    remarks: tuple[str, ...] = ()
+    """What else keeps models from being clean, whatever the verdict on this one is."""
 
 
 def reasons(found: Findings) -> tuple[str, ...]:
@@ -53,8 +53,7 @@ def reasons(found: Findings) -> tuple[str, ...]:
         words.append(str(found.obstacle))
     elif not found.targets:
         words.append(_nothing_found(found))
-    if found.unfinished and found.unfinished not in words:
-        words.append(found.unfinished)
+    words += [remark for remark in found.remarks if remark not in words]
     if found.calibration:
         words.append(_calibrated(found.calibration))
     return tuple(words)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from smoothscan.exhibits import ClassExhibit, Exhibits, HeldOutExample
 from smoothscan.result import (
+    ArchitectureFinding,
     CalibrationUse,
     ClassResult,
     Cost,
@@ -28,6 +29,7 @@ from smoothscan.result import (
     WriteBack,
 )
 from smoothscan.verdict import decision
+from smoothscan.verdict.obstacles import hidden
 from smoothscan.vocabulary import SpaceName
 
 ANIMALS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -470,6 +472,30 @@ def undecided() -> Sample:
     return replace(sample, result=sample.result.model_copy(update=update))
 
 
+def gated() -> Sample:
+    """The scan ran in full and found no trigger, but the graph has steps that it cannot follow."""
+    steps = (
+        ArchitectureFinding(
+            file="data/model.pt2",
+            operation="cond",
+            kind="branch",
+            count=1,
+            detail="chooses by values computed from the image: compares pixels of the image with the constant 0.9",
+        ),
+        ArchitectureFinding(
+            file="data/model.pt2",
+            operation="aten.eq.Scalar",
+            kind="gate",
+            count=3,
+            detail="compares pixels of the image with the constant 1",
+        ),
+    )
+    sample = clean()
+    safety = sample.result.safety.model_copy(update={"architecture": steps, "architecture_examined": True})
+    update = {"verdict": "inconclusive", "reasons": (str(hidden(steps)),), "safety": safety}
+    return replace(sample, result=sample.result.model_copy(update=update))
+
+
 def calibrated() -> Sample:
     """A model that is judged against clean ones."""
     sample = backdoored()
@@ -530,6 +556,7 @@ SAMPLES: dict[str, Callable[[], Sample]] = {
     "inconclusive": inconclusive,
     "undecided": undecided,
     "calibrated": calibrated,
+    "gated": gated,
     "failed": lambda: ended_early("failed"),
     "refused": lambda: ended_early("refused"),
     "unsupported": lambda: ended_early("unsupported"),

@@ -92,6 +92,7 @@ def test_every_part_of_the_result_is_shown(backdoored_sample: Sample) -> None:
         str(result.config_digest),
         *result.safety.findings,
         *result.safety.isolation,
+        "The architecture was not examined",
         *result.environment.values(),
         *result.input_spec.sources.values(),
         str(result.write_back.run_id),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from smoothscan.sinks.html import render
-from smoothscan.sinks.words import limits
+from smoothscan.sinks.words import hard_steps, limits
 
 from .pages import COMMAND, page_of
 from .samples import SAMPLES, Sample, ten_targets_large
@@ -248,3 +248,20 @@ def test_of_a_screened_model_the_page_says_how_many_classes_were_searched_in_ful
     assert f"1,000 of 1,000 examined, {len(sample.result.classes)} of them in full" in text
     assert "Classes searched in full" in text
     assert "All classes" not in text
+
+
+def test_steps_of_the_graph_that_inversion_cannot_follow() -> None:
+    sample = SAMPLES["gated"]()
+    text = page_of(sample).text
+    assert "Steps of the graph that inversion cannot follow" in text
+    assert "aten.eq.Scalar compares pixels of the image with the constant 1. Gate, 3 times; ATLAS AML.T0018." in text
+    assert "cond chooses by values computed from the image" in text
+    assert "have its author explain the steps listed under Safety" in text
+    assert hard_steps(sample.result) == "depends on the image by hard steps: cond, aten.eq.Scalar (3 times) (AML.T0018)"
+    said = dict(limits(sample.result))["Hard-coded branches."]
+    assert said.endswith("This model's graph has such steps; they are listed under Safety.")
+    safety = sample.result.safety.model_copy(update={"architecture": ()})
+    none = Sample(sample.result.model_copy(update={"safety": safety}), sample.exhibits)
+    assert "None: the image was followed through the graph" in page_of(none).text
+    assert hard_steps(none.result) == ""
+    assert dict(limits(none.result))["Hard-coded branches."].endswith("has none, activation functions apart.")

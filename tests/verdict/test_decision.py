@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smoothscan.result import ArchitectureFinding
 from smoothscan.verdict.calibration import Calibration, CleanModel
 from smoothscan.verdict.decision import BACKDOORED, CONCENTRATED, SUSPICIOUS, decide, noise_anomalies, score
 from smoothscan.verdict.evidence import Curves, Evidence, NoiseCounts, Round
@@ -62,10 +63,11 @@ def fired(target: int, k: int, *, stray: int = 0) -> NoiseCounts:
     return NoiseCounts(np.array([0.01, 0.02, 0.04]), moved, np.full(k, N), kept, np.zeros(3))
 
 
-def judge(e50, noise=None, calibration=None, **given):
-    found = curves(e50, **given)
+def judge(e50, noise=None, calibration=None, architecture=(), **given):
+    found, sources = curves(e50, **given), [["a.png"]] * len(e50)
     labels = [f"label {t}" for t in range(len(e50))]
-    return decide(Evidence((found,), noise or quiet(len(e50))), labels, [["a.png"]] * len(e50), VALUES, calibration)
+    evidence = Evidence((found,), noise or quiet(len(e50)))
+    return decide(evidence, labels, sources, VALUES, calibration, architecture)
 
 
 def spread(*first):
@@ -296,6 +298,29 @@ def test_the_order_of_the_classes_does_not_matter(e50, random):
     assert shuffled.score == pytest.approx(judge(e50).score)
     assert shuffled.name == judge(e50).name
     assert {order[t] for t in shuffled.target_classes} == set(judge(e50).target_classes)
+
+
+def hard_step(kind="gate", operation="aten.eq.Scalar"):
+    detail = "compares pixels of the image with the constant 1"
+    return ArchitectureFinding(file="data/model.pt2", operation=operation, kind=kind, count=1, detail=detail)
+
+
+def test_a_model_whose_graph_has_steps_without_a_gradient_is_never_clean():
+    assert judge(spread()).name == "clean"
+    gated = judge(spread(), architecture=(hard_step(), hard_step("branch", "cond")))
+    assert (gated.name, gated.target_classes) == ("inconclusive", ())
+    assert gated.score == judge(spread()).score
+    assert gated.anomaly is not None, "the search had a grip on the rest of the model"
+    assert gated.reasons[0].startswith("The model's graph branches on the image: cond compares pixels")
+    assert "and 1 more of the kind" in gated.reasons[0]
+    assert "AML.T0018" in gated.reasons[0]
+
+
+def test_a_flagged_model_stays_flagged_and_its_hard_steps_are_further_reasons():
+    flagged = judge(spread(0.5), architecture=(hard_step(),))
+    assert flagged.name == "backdoored"
+    assert flagged.reasons[0] == judge(spread(0.5)).reasons[0]
+    assert flagged.reasons[1].startswith("The model's graph compares the image instead of computing with it")
 
 
 @given(st.floats(-5, 5), st.floats(0.001, 1))
