@@ -4,7 +4,6 @@ import io
 import json
 import os
 import pickle
-import subprocess
 import time
 import zipfile
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from smoothscan.safety.inspection import Inspection
 from smoothscan.safety.interface import Opinion, Piece
 from smoothscan.safety.pt2 import archive_findings
 from smoothscan.safety.static import check
+from smoothscan.sandbox.process import Finished
 
 from .corpus import onnx_file
 
@@ -282,56 +282,35 @@ def plain(folder: Path, **files: bytes) -> Path:
     return folder
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], bytes]) -> None:
-    monkeypatch.setattr(static, "_inspected", lambda _: answer())
+def refusing(*_: Any, **__: Any) -> Finished:
+    raise OSError("no memory")
 
 
-def raising(error: Exception) -> Callable[[], bytes]:
-    def answer() -> bytes:
-        raise error
-
-    return answer
+def ending(code: int | None, output: bytes = b"") -> Callable[..., Finished]:
+    return lambda *_, **__: Finished(code, output, "")
 
 
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (lambda: b"", "no answer that can be read"),
-        (lambda: b"{}", "no answer that can be read"),
-        (lambda: b'{"files": {"MLmodel": 1}, "scanners": {}}', "no answer that can be read"),
-        (lambda: b"[" * 100_000, "no answer that can be read"),
-        (lambda: b'{"files": {}, "scanners": {}}', "no scanner understands this file"),
-        (raising(subprocess.TimeoutExpired("python", 1)), "took more than"),
-        (raising(subprocess.CalledProcessError(-9, "python")), "ended with status -9"),
-        (raising(OSError("no memory")), "no answer that can be read"),
+        (ending(0), "no answer that can be read"),
+        (ending(0, b'{"files": {"MLmodel": 1}, "scanners": {}}'), "no answer that can be read"),
+        (ending(0, b"[" * 100_000), "no answer that can be read"),
+        (ending(0, b'{"files": {}, "scanners": {}}'), "no scanner understands this file"),
+        (ending(None), "took more than"),
+        (ending(-9), "ended with status -9"),
+        (refusing, "no answer that can be read"),
     ],
 )
 def test_scanners_that_come_to_no_end_leave_every_file_unexamined(
-    answer: Callable[[], bytes], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    answer: Callable[..., Finished], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answering(monkeypatch, answer)
+    monkeypatch.setattr(static, "run", answer)
     report = check(plain(tmp_path, **{"labels.txt": b"cat\n"}), {})
     assert report.unexamined == ("MLmodel", "labels.txt")
     assert [finding.split(": ")[0] for finding in report.findings] == ["MLmodel", "labels.txt"]
     assert all(said in finding for finding in report.findings)
     assert report.needs_model_code
-
-
-def test_a_process_that_dies_leaves_every_file_unexamined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static.sys, "executable", "/bin/false")
-    report = check(plain(tmp_path), {})
-    assert report.findings == ("MLmodel: the scanners ended with status 1",)
-
-
-def test_scanners_see_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
-    program = tmp_path / "program"
-    program.write_text("#!/bin/sh\nenv\n")
-    program.chmod(0o700)
-    monkeypatch.setattr(static.sys, "executable", str(program))
-    seen = static._inspected(tmp_path).decode()
-    assert "DO_NOT_TRACK=1" in seen
-    assert "secret" not in seen
 
 
 def test_the_order_of_findings(tmp_path: Path) -> None:
