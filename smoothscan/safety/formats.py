@@ -7,6 +7,8 @@ import zipfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
+from smoothscan.safety.names import words
+
 if TYPE_CHECKING:
     from smoothscan.safety.interface import Piece
 
@@ -34,11 +36,6 @@ _MAGIC: tuple[tuple[bytes, Kind], ...] = (
 )
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
 
-
-def _words(*lines: str) -> frozenset[str]:
-    return frozenset(" ".join(lines).split())
-
-
 TEXT_NAMES = frozenset(
     {
         *("mlmodel", "license", "licence", "notice", "readme", "authors", "changelog", "makefile", "dockerfile"),
@@ -46,13 +43,13 @@ TEXT_NAMES = frozenset(
         *(".gitignore", ".gitattributes", ".dockerignore", ".amlignore", ".editorconfig"),
     }
 )
-TEXT_SUFFIXES = _words(
-    ".txt .md .rst .json .jsonl .yaml .yml .toml .cfg .ini .csv .tsv .log .lock .pyi .ipynb",
-    ".html .css .xml .svg .sh .sql",
+TEXT_SUFFIXES = words(
+    ".txt .md .rst .json .jsonl .yaml .yml .toml .cfg .ini .csv .tsv .log .lock .pyi .ipynb "
+    ".html .css .xml .svg .sh .sql"
 )
-PICKLE_SUFFIXES = _words(".pth .pt .pkl .pickle .ckpt .joblib .cloudpickle .dill")
+PICKLE_SUFFIXES = words(".pth .pt .pkl .pickle .ckpt .joblib .cloudpickle .dill")
 """What is always meant to be unpickled; `.bin` may be anything."""
-NATIVE_SUFFIXES = _words(".so .pyd .dll .dylib .exe .a .o")
+NATIVE_SUFFIXES = words(".so .pyd .dll .dylib .exe .a .o")
 
 _PROMISES: dict[str, frozenset[Kind]] = {
     **dict.fromkeys(TEXT_SUFFIXES | {".py"}, frozenset({"text", "empty"})),

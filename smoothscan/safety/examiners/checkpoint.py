@@ -11,7 +11,8 @@ from smoothscan._version import __version__
 from smoothscan.safety import zips
 from smoothscan.safety.examiners.pickled import storage_bytes
 from smoothscan.safety.interface import MAX_PIECE_BYTES, Opinion, Piece
-from smoothscan.safety.machine import Storage, follow
+from smoothscan.safety.machine import follow
+from smoothscan.safety.reading import Storage
 
 _PICKLES = {"data.pkl": "data", "constants.pkl": "constants"}
 """Pickles whose numbers lie in a folder beside them."""
