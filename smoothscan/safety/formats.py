@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tarfile
 import zipfile
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
+
+from smoothscan.safety.names import words
 
 if TYPE_CHECKING:
     from smoothscan.safety.interface import Piece
@@ -31,13 +34,7 @@ _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     *((start, "picture") for start in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8")),
     (b"\x93NUMPY", "numpy"),
 )
-_TAR = slice(257, 262)
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
-
-
-def _words(*lines: str) -> frozenset[str]:
-    return frozenset(" ".join(lines).split())
-
 
 TEXT_NAMES = frozenset(
     {
@@ -46,13 +43,13 @@ TEXT_NAMES = frozenset(
         *(".gitignore", ".gitattributes", ".dockerignore", ".amlignore", ".editorconfig"),
     }
 )
-TEXT_SUFFIXES = _words(
-    ".txt .md .rst .json .jsonl .yaml .yml .toml .cfg .ini .csv .tsv .log .lock .pyi .ipynb",
-    ".html .css .xml .svg .sh .sql",
+TEXT_SUFFIXES = words(
+    ".txt .md .rst .json .jsonl .yaml .yml .toml .cfg .ini .csv .tsv .log .lock .pyi .ipynb "
+    ".html .css .xml .svg .sh .sql"
 )
-PICKLE_SUFFIXES = _words(".pth .pt .pkl .pickle .ckpt .joblib .cloudpickle .dill")
+PICKLE_SUFFIXES = words(".pth .pt .pkl .pickle .ckpt .joblib .cloudpickle .dill")
 """What is always meant to be unpickled; `.bin` may be anything."""
-NATIVE_SUFFIXES = _words(".so .pyd .dll .dylib .exe .a .o")
+NATIVE_SUFFIXES = words(".so .pyd .dll .dylib .exe .a .o")
 
 _PROMISES: dict[str, frozenset[Kind]] = {
     **dict.fromkeys(TEXT_SUFFIXES | {".py"}, frozenset({"text", "empty"})),
@@ -79,7 +76,7 @@ def kind_of(piece: Piece) -> Kind:
     for start, kind in _MAGIC:
         if head.startswith(start):
             return kind
-    if head[_TAR] == b"ustar":
+    if is_tar(head):
         return "tar"
     if head[2:4] == b"\r\n" and head[1] in (12, 13, 14):  # the magic numbers of Python 3's bytecode
         return "bytecode"
@@ -87,6 +84,24 @@ def kind_of(piece: Piece) -> Kind:
         if zipfile.is_zipfile(file):
             return "zip"  # Python reads an archive from its end, whatever stands before it
     return "text" if head == head.translate(None, _CONTROL) else "other"
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether a file can be read as a tar archive by its first bytes, whatever else it can be read as."""
+    try:
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+    except (tarfile.HeaderError, ValueError):
+        return False
+    return True
+
+
+def other_readings(piece: Piece) -> list[str]:
+    """Return what else a file can be read as: torch and others look for an archive before they look for a pickle."""
+    found = ["a tar archive"] if piece.kind != "tar" and is_tar(piece.head) else []
+    if piece.kind not in ("zip", "empty"):
+        with piece.open() as file:
+            found += ["a zip archive"] if zipfile.is_zipfile(file) else []
+    return found
 
 
 def promised(name: str) -> frozenset[Kind] | None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from types import FrameType
 
 from smoothscan.safety.examiners import examiners
-from smoothscan.safety.formats import promised
+from smoothscan.safety.formats import other_readings, promised
 from smoothscan.safety.interface import Examiner, Opinion, Piece
 
 MAX_DEPTH = 4
@@ -74,6 +74,8 @@ class Inspection:
         expected = promised(piece.name)
         if expected is not None and piece.kind not in expected:
             _add(account.dangerous, f"{piece.name}: its content contradicts its name")
+        for other in other_readings(piece):
+            _add(account.dangerous, f"{piece.name}: can be read in two ways, as {other} too")
         if not any(opinion.understood for opinion in opinions):
             _add(account.unread, piece.name)
         for opinion in opinions:

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 MAX_RECORDS = 100_000
 """Members of an archive that are looked at; a weight is one member."""
@@ -21,6 +22,9 @@ ERRORS = (
 )
 """What `zipfile` raises for archives that cannot be read."""
 _LOCAL_HEADER = 30
+_END = struct.Struct("<4s4H2LH")
+_LOCATOR = struct.Struct("<4sLQL")
+_END64 = struct.Struct("<4sQ2H2L4Q")
 _ENCRYPTED = 0x1
 
 
@@ -43,6 +47,33 @@ def problems(archive: zipfile.ZipFile) -> Iterator[str]:
         yield f"would unpack to {unpacked} bytes, more than {MAX_RATIO} times its size"
     if _overlapping(members):
         yield "holds members that lie one over another"
+
+
+def two_readings(file: BinaryIO) -> str | None:
+    """Say whether torch, which believes what an archive states, and Python, which looks for it, see two directories.
+
+    Args:
+        file: an archive that torch would read; it has no comment and nothing before or behind it.
+    """
+    size = file.seek(0, 2)
+    if size < _END.size:
+        return "has no directory"
+    signature, *_, length, start, comment = _END.unpack(_read_at(file, size - _END.size, _END.size))
+    if signature != b"PK\x05\x06" or comment:
+        return "does not end with its directory"
+    end = size - _END.size
+    locator = _read_at(file, end - _LOCATOR.size, _LOCATOR.size) if end >= _LOCATOR.size + _END64.size else b""
+    if locator.startswith(b"PK\x06\x07"):
+        end -= _LOCATOR.size + _END64.size
+        if _LOCATOR.unpack(locator)[2] != end:
+            return "states another place for its directory than where it is"
+        *_, length, start = _END64.unpack(_read_at(file, end, _END64.size))
+    return None if start + length == end else "states another place for its directory than where it is"
+
+
+def _read_at(file: BinaryIO, position: int, size: int) -> bytes:
+    file.seek(position)
+    return file.read(size)
 
 
 def short(name: str) -> str:

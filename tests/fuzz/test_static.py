@@ -30,6 +30,7 @@ from smoothscan.result import InputSpec, ModelInfo, ScanResult
 from smoothscan.safety import static
 from smoothscan.safety.inspection import Inspection
 from smoothscan.safety.machine import follow
+from smoothscan.sandbox.process import Finished
 from smoothscan.sources.images import ImageSet, load_images
 from smoothscan.sources.model_folder import read_mlmodel
 from smoothscan.sources.signature import example, tensor_spec
@@ -129,7 +130,7 @@ def test_answers_of_the_scanners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     valid = json.dumps({"files": {"a.txt": account}, "scanners": {"text": "1"}}).encode()
     content = hostile_content(answer, valid) if isinstance(answer, int) else answer
     (tmp_path / "a.txt").write_text("text")
-    monkeypatch.setattr(static, "_inspected", lambda _: content)
+    monkeypatch.setattr(static, "run", lambda *_, **__: Finished(0, content, ""))
     report = static.check(tmp_path, {})
     assert report.unexamined == ("a.txt",) or b"true" in content
     report.model_dump_json()

@@ -214,6 +214,25 @@ def onnx_file(domain: str = "", location: str = "", raw: bytes = b"\0" * 16) -> 
     return message(1, 8) + message(7, message(1, node) + message(2, "graph") + message(5, tensor)) + message(8, b"")
 
 
+def two_directories() -> bytes:
+    """An archive whose end states one directory, which torch believes, with another where Python looks for it."""
+    honest, evil = checkpoint(pickle.dumps([1], 2)), checkpoint(os_system())
+    begin = honest.index(b"PK\x01\x02")
+    stated = struct.unpack("<4s4H2LH", evil[-22:])
+    end = struct.pack("<4s4H2LH", *stated[:5], len(honest) - 22 - begin, stated[6], 0)
+    return evil[:-22] + honest[:-22] + end
+
+
+def pickle_and_tar() -> bytes:
+    """A pickle of a text, which torch reads as the tar archive that the text is."""
+    inside = tar("pickle", os_system())
+    prefix = b"\x80\x02B" + struct.pack("<I", len(inside) - 7)
+    header = bytearray(prefix + inside[7:512])
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + inside[512:] + b"."
+
+
 def png(behind: bytes = b"") -> bytes:
     from PIL import Image
 
@@ -335,6 +354,8 @@ def hostile_by_hand() -> Iterator[Fixture]:
     yield bad("a member that is a link", "data/model.pth", with_link)
     yield bad("a link in tar", "extra.tar", lambda: tar("a", b"", "/etc/passwd"))
     yield bad("two members of one name", "data/model.pth", twice)
+    yield bad("two directories in one archive", "data/model.pth", two_directories)
+    yield bad("a pickle that is a tar archive", "data/model.pth", pickle_and_tar)
     yield bad("an encrypted member", "data/model.pth", encrypted)
     yield bad(
         "a storage of terabytes", "data/model.pth", lambda: checkpoint(tensor_pickle(2**40, 1), **{"data/0": b"1234"})

@@ -11,7 +11,8 @@ from smoothscan._version import __version__
 from smoothscan.safety import zips
 from smoothscan.safety.examiners.pickled import storage_bytes
 from smoothscan.safety.interface import MAX_PIECE_BYTES, Opinion, Piece
-from smoothscan.safety.machine import Storage, follow
+from smoothscan.safety.machine import follow
+from smoothscan.safety.reading import Storage
 
 _PICKLES = {"data.pkl": "data", "constants.pkl": "constants"}
 """Pickles whose numbers lie in a folder beside them."""
@@ -38,7 +39,8 @@ class CheckpointReader:
                 records = {info.filename: info for info in archive.infolist() if not info.is_dir()}
                 if not any(PurePosixPath(name).name in _PICKLES for name in records):
                     return None
-                if dangerous := list(zips.problems(archive)):
+                dangerous = [*filter(None, [zips.two_readings(file)]), *zips.problems(archive)]
+                if dangerous:
                     return Opinion(dangerous=tuple(dangerous))
                 return _judged(piece, archive, records)
         except zips.ERRORS as error:

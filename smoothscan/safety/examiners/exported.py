@@ -26,7 +26,7 @@ class ExportReader:
             with piece.open() as file, zipfile.ZipFile(file) as archive:
                 if piece.suffix != ".pt2" and not any(n.endswith("archive_format") for n in archive.namelist()):
                     return None
-                dangerous = tuple(zips.problems(archive))
+                dangerous = (*filter(None, [zips.two_readings(file)]), *zips.problems(archive))
                 inside = () if dangerous else _suspicious_members(piece, archive)
         except zips.ERRORS as error:
             return Opinion(dangerous=(f"cannot be read as an archive ({type(error).__name__})",))

@@ -8,8 +8,9 @@ from typing import BinaryIO
 from smoothscan._version import __version__
 from smoothscan.safety.formats import PICKLE_SUFFIXES
 from smoothscan.safety.interface import Opinion, Piece
-from smoothscan.safety.machine import Reading, Storage, follow
+from smoothscan.safety.machine import follow
 from smoothscan.safety.names import shown
+from smoothscan.safety.reading import Reading, Storage
 
 _TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PICKLES = 5

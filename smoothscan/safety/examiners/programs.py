@@ -18,10 +18,19 @@ class ProgramReader:
         if piece.kind == "native" or piece.suffix in NATIVE_SUFFIXES:
             return Opinion(dangerous=("is a native library or program",))
         if piece.kind == "bytecode":
+            if _is_cached(piece):
+                return Opinion(code=("is compiled Python code",))
             return Opinion(dangerous=("is compiled Python without its source",))
         if piece.suffix == ".py" and piece.kind in ("text", "empty") and piece.size <= MAX_PIECE_BYTES:
             return Opinion(code=("is Python code",), dangerous=() if _is_text(piece) else ("is no text",))
         return None
+
+
+def _is_cached(piece: Piece) -> bool:
+    """Whether Python itself may have written this beside the source; it does so where a model was once loaded."""
+    if isinstance(piece.source, bytes) or piece.source.parent.name != "__pycache__":
+        return False
+    return piece.source.parent.with_name(f"{piece.base.split('.')[0]}.py").is_file()
 
 
 def _is_text(piece: Piece) -> bool:

@@ -35,7 +35,7 @@ class TextReader:
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            return Opinion(dangerous=("is named like a text, and is none",))
+            return None  # in another encoding, or no text further on; the one cannot be told from the other
         if "\0" in text:
             return Opinion(dangerous=("is named like a text, and is none",))
         if piece.base == "pickle_module_info.txt" and text.strip() not in _PICKLE_MODULES:
