@@ -316,7 +316,7 @@ class RemoteClassifier(Classifier):
         if wanted == "auto":
             try:
                 agreement = (self.answers(images).argmax(1) == exact.argmax(1)).float().mean()
-            except NonFiniteError:
+            except (NonFiniteError, ModelHostError):  # a network may insist on the precision that it was written in
                 self.precision = "float32"
             else:
                 self.precision = "bfloat16" if agreement >= MIN_AGREEMENT else "float32"

@@ -82,7 +82,7 @@ def _bubblewrap() -> tuple[str | None, str]:
     path = shutil.which("bwrap")
     if path is None:
         return None, "bubblewrap is not installed (the package bubblewrap)"
-    trial = [*walls(path, readable()), "--", sys.executable, "-I", "-S", "-c", ""]
+    trial = [*walls(path, readable(), ["/trial"]), "--", sys.executable, "-I", "-S", "-c", ""]
     try:
         tried = subprocess.run(trial, capture_output=True, timeout=20, stdin=subprocess.DEVNULL)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
