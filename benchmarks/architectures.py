@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ from shared import ROOT, machine
 RESULTS = ROOT / "benchmarks" / "results" / "architectures.json"
 PAGE = ROOT / "docs" / "flavors.md"
 MARK = "<!-- table of benchmarks/architectures.py -->"
-IMAGES = 30
+IMAGES = 24
 SEARCH = ("--spaces", "l2", "--profile", "quick")
 SAID = ("--input-size", "224x224", "--channels", "3", "--value-range", "0,1")
 """What a model without an input example, a processor or timm's config.json has to be told."""
-CODE = ("pickle",)
-"""Formats that run the model's own code."""
+CODE = ("pickle", "torchscript")
+"""Formats that need --allow-model-code."""
 
 
 def main() -> None:
@@ -51,10 +52,11 @@ def main() -> None:
                 cells = [(kind, options.time_budget) for kind in networks.FORMATS if networks.applies(model, kind)]
                 cells += [("pt2", None)] if options.full else []
                 known = {(s["format"], s["budget"]) for s in scans if s["model"] == model}
-                scans += scan_cells(model, [cell for cell in cells if cell not in known], images)
-                scans.sort(key=lambda s: list(networks.NETWORKS).index(s["model"]))
-                report = {"machine": machine(), "torch": torch.__version__, "images": IMAGES, "scans": scans}
-                RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+                for scan in scan_cells(model, [cell for cell in cells if cell not in known], images):
+                    scans.append(scan)
+                    scans.sort(key=lambda s: list(networks.NETWORKS).index(s["model"]))
+                    report = {"machine": machine(), "torch": torch.__version__, "images": IMAGES, "scans": scans}
+                    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
     PAGE.write_text(with_table(PAGE.read_text(), json.loads(RESULTS.read_text())))
 
 
@@ -68,19 +70,16 @@ def write_images(folder: Path) -> Path:
     return folder
 
 
-def scan_cells(model: str, cells: list[tuple[str, str | None]], images: Path) -> list[dict[str, Any]]:
+def scan_cells(model: str, cells: list[tuple[str, str | None]], images: Path) -> Iterator[dict[str, Any]]:
     """Scan one network in each of these formats with these time budgets."""
     net = networks.network(model) if cells else None
-    scans = []
     for kind, budget in cells:
         with tempfile.TemporaryDirectory() as name:
             folder = networks.save(model, net, kind, Path(name) / "model")
-            scans.append(
-                {"model": model, "format": kind, "budget": budget, **measure(folder, model, kind, images, budget)}
-            )
-        sys.stdout.write(f"{scans[-1]}\n")
+            scan = {"model": model, "format": kind, "budget": budget, **measure(folder, model, kind, images, budget)}
+        sys.stdout.write(f"{scan}\n")
         sys.stdout.flush()
-    return scans
+        yield scan
 
 
 def measure(folder: Path, model: str, kind: str, images: Path, budget: str | None) -> dict[str, Any]:

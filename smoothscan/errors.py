@@ -15,6 +15,7 @@ SmoothscanError
 ├── InconclusiveError          exit 4, the scan ran but cannot say
 │   ├── InputSpecError         size, range or normalisation of the input are unknown
 │   ├── NonFiniteError         the model answers NaN or infinity
+│   ├── UnstableModelError     the model answers differently to the same images
 │   ├── TooFewImagesError      not enough usable images for a statistic
 │   └── TimeBudgetError        the time budget ended before anything was searched to its end
 └── UnsupportedModelError      exit 5, no PyTorch image classifier
@@ -107,6 +108,10 @@ class InputSpecError(InconclusiveError):
 
 class NonFiniteError(InconclusiveError):
     """The model answers NaN or infinity."""
+
+
+class UnstableModelError(InconclusiveError):
+    """The model answers differently to the same images."""
 
 
 class TooFewImagesError(InconclusiveError):

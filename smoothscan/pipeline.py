@@ -137,6 +137,7 @@ def _searched(
     known = (draft.calibration, journal, draft.safety.architecture)
     found = examine(classifier, pixels, images.names, labels, config, events, *known)
     exhibits = exhibit(classifier, found, images.names)
+    classifier.verify()
     draft.coverage = draft.coverage.model_copy(update=found.coverage())
     draft.host_peak = host.peak_rss()
     return draft.judged(found.verdict), exhibits

@@ -27,6 +27,7 @@ from smoothscan.errors import (
     ModelLoadError,
     NonFiniteError,
     ScanTimeoutError,
+    UnstableModelError,
     UnsupportedModelError,
 )
 from smoothscan.meter import Meter
@@ -40,6 +41,11 @@ MAX_CLASSES = 100_000
 """Most classes that a model may claim to have."""
 MIN_AGREEMENT = 0.95
 """Share of predictions that bfloat16 has to keep to be used without being asked for."""
+
+STEADY_IMAGES = 48
+"""Most images that are asked about more than once, to see whether their answers stay."""
+STEADY = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}
+"""Largest change of an answer, as a share of the range of the model's answers, that arithmetic alone explains."""
 
 
 class RemoteClassifier(Classifier):
@@ -59,7 +65,7 @@ class RemoteClassifier(Classifier):
     Raises:
         ModelLoadError: the model does not load.
         UnsupportedModelError: it is no differentiable image classifier.
-        InconclusiveError: it was exported in training mode.
+        InconclusiveError: it was exported in training mode, or works with the statistics of each batch.
         ScanTimeoutError: the deadline passed.
         ModelHostError: the process died or broke the protocol.
     """
@@ -107,6 +113,13 @@ class RemoteClassifier(Classifier):
             raise UnsupportedModelError(
                 f"The model claims {self.n_classes} classes; at most {MAX_CLASSES} are supported."
             )
+        self._dtype = _plain(told.get("dtype"))[:20]
+        if told.get("training_ops") == ["statistics of each batch"]:
+            raise UnstableModelError(
+                "The model normalises by the statistics of each batch (batch normalisation with track_running_stats "
+                "switched off), so its answer to an image depends on the images beside it.",
+                "Train it with running statistics, or with GroupNorm, whose answers are those of one image.",
+            )
         if told.get("training_ops"):
             raise InconclusiveError(
                 "The model was exported in training mode, where dropout and batch statistics make its answers vary.",
@@ -133,9 +146,12 @@ class RemoteClassifier(Classifier):
             self.meter.total_seconds += time.perf_counter() - started
         answer = torch.cat(answers)
         if not answer.isfinite().all():
+            half = self._dtype == "float16"
             raise NonFiniteError(
-                "The model answers NaN or infinity on clean or slightly changed images.",
-                "Check the input specification that the result states (value range, mean, std) and the model itself.",
+                "The model answers NaN or infinity on clean or slightly changed images."
+                + (" It computes in float16, whose largest number is 65,504." if half else ""),
+                "Check the input specification that the result states (value range, mean, std) and the model itself"
+                + ("; bfloat16 and float32 have a wider range." if half else "."),
             )
         self.meter.passes += len(images) / 3
         return answer
@@ -256,9 +272,44 @@ class RemoteClassifier(Classifier):
         Args:
             wanted: the user's choice.
             images: clean images to try, [B, C, H, W] in [0, 1].
+
+        Raises:
+            UnstableModelError: the same images get other answers when they are asked about in another way.
         """
         exact = self.answers(images)
         self.outputs = kind_of_outputs(exact)
+        self._first = images[:STEADY_IMAGES]
+        self._first_answers = self.answers(self._first)
+        self._compare(exact[: len(self._first)], "more of them at once")
+        # one by itself and the others from last to first, so that every image has other neighbours
+        parts = [self._first[:1], self._first[1:].flip(0)]
+        alone, others = (self.answers(part) if len(part) else exact[:0] for part in parts)
+        self._compare(torch.cat([alone, others.flip(0)]), "in another order")
+        self._choose(wanted, images, exact)
+        if self.precision != "float32":
+            self._first_answers = self.answers(self._first)
+
+    def verify(self) -> None:
+        """Ask about the first images of `settle` once more, in the same way.
+
+        Raises:
+            UnstableModelError: the answers are not those of then.
+        """
+        self._compare(self.answers(self._first), "at the end of the scan")
+
+    def _compare(self, answers: Tensor, how: str) -> None:
+        """Compare answers to the first images with those that were given first."""
+        width = (self._first_answers.amax(1) - self._first_answers.amin(1)).median()
+        change = float((answers - self._first_answers).abs().max() / width.clamp_min(1e-12))
+        if change > STEADY.get(self._dtype, STEADY["float32"]):
+            raise UnstableModelError(
+                f"The model answers differently when it is asked about the same {len(answers)} images again, {how}: by "
+                f"up to {change:.2g} times the range of its outputs.",
+                "Random operations, normalisation by the statistics of each batch, or state that is kept between calls "
+                "do that. Log the model in evaluation mode, and without such operations.",
+            )
+
+    def _choose(self, wanted: Precision, images: Tensor, exact: Tensor) -> None:
         if wanted == "float32" or (wanted == "auto" and not self.native_bfloat16):
             return
         self.precision = "bfloat16"

@@ -9,22 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from smoothscan.modelhost.answers import UnsupportedError, logits_of
+from smoothscan.modelhost.whole_numbers import check_floats, take_floats
 from smoothscan.result import InputSpec
 
+BATCH_STATISTICS = "statistics of each batch"
+"""What a batch normalisation works with that was made to keep no others."""
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
-
-
-class UnsupportedError(Exception):
-    """The module is no differentiable image classifier.
-
-    Args:
-        message: what is wrong with it.
-        hint: what to do instead; may be empty.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 class Adapter:
@@ -37,13 +28,14 @@ class Adapter:
     """
 
     def __init__(self, module: Callable[..., Any], spec: InputSpec, device: torch.device) -> None:
-        if spec.dtype not in _DTYPES:
+        if spec.dtype not in (*_DTYPES, "uint8"):
             raise UnsupportedError(f"The model takes {spec.dtype} input, through which no gradient flows.")
         self.spec = spec
         self.device = device
-        self.dtype = _DTYPES[spec.dtype]
         self.module = module
         self.static_batch = _static_batch(module)
+        if spec.dtype == "uint8":
+            take_floats(module)
         _drop_idle(module)
         _fold_norms(module)
         self.channels_last = spec.layout == "NCHW"
@@ -53,6 +45,7 @@ class Adapter:
         # value = (low + (high - low) pixel - mean) / std, folded into one multiplication and one addition
         self.scale = ((high - low) / std).to(device)
         self.shift = ((low - mean) / std).to(device)
+        self.dtype = self._dtype()
         if isinstance(module, nn.Module):
             for parameter in module.parameters():
                 parameter.requires_grad_(False)
@@ -61,39 +54,49 @@ class Adapter:
 
     def logits(self, images: Tensor, precision: str) -> Tensor:
         """Return what the model answers, [B, K] float32, for images [B, C, H, W] in [0, 1]."""
-        x = (images.to(self.device, torch.float32) * self.scale + self.shift).to(self.dtype)
-        x = x.contiguous(memory_format=torch.channels_last) if self.channels_last else x.permute(0, 2, 3, 1)
+        x = self._arranged((images.to(self.device, torch.float32) * self.scale + self.shift).to(self.dtype))
         low = precision == "bfloat16" and self.dtype == torch.float32
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
             answer = self._batched(x)
         return answer.float()
 
+    def _arranged(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last) if self.channels_last else x.permute(0, 2, 3, 1)
+
+    def _dtype(self) -> torch.dtype:
+        """Return what the model is fed with: what the specification says, or what alone its weights work with."""
+        shape = (2, self.spec.channels, self.spec.height, self.spec.width)
+        pixels = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        if self.spec.dtype == "uint8":
+            check_floats(self._batched, self._arranged(pixels.to(torch.uint8)))
+            return torch.float32
+        dtype = _DTYPES[self.spec.dtype]
+        of_weights = _dtype_of_weights(self.module)
+        if of_weights in (None, dtype):
+            return dtype
+        with torch.no_grad():
+            try:
+                self._batched(self._arranged((pixels / 255).to(dtype)))
+            except RuntimeError:  # a layer of half precision takes no other numbers
+                return of_weights or dtype
+        return dtype
+
     def _batched(self, x: Tensor) -> Tensor:
         size = self.static_batch
         if size is None or size == len(x):
-            return self._rows(self.module(x), len(x))
+            return logits_of(self.module(x), len(x))
         if size == 1:
             # a batch through an export of batch size 1, exactly, forward and gradient
-            return torch.vmap(lambda row: self._rows(self.module(row[None]), 1)[0])(x)
+            return torch.vmap(lambda row: logits_of(self.module(row[None]), 1)[0])(x)
         padded = torch.cat([x, x.new_zeros(-len(x) % size, *x.shape[1:])])
-        return torch.cat([self._rows(self.module(part), size) for part in torch.split(padded, size)])[: len(x)]
+        return torch.cat([logits_of(self.module(part), size) for part in torch.split(padded, size)])[: len(x)]
 
-    @staticmethod
-    def _rows(answer: Any, batch: int) -> Tensor:
-        logits = getattr(answer, "logits", answer)
-        if isinstance(logits, dict):
-            logits = logits.get("logits")
-        if isinstance(logits, (tuple, list)) and logits:
-            logits = logits[0]
-        if not isinstance(logits, Tensor):
-            raise UnsupportedError(f"The model answers a {type(answer).__name__}, not a tensor of logits.")
-        if logits.ndim != 2 or logits.shape[0] != batch:
-            raise UnsupportedError(
-                f"The model answers shape {list(logits.shape)} for a batch of {batch}, not [{batch}, classes]."
-            )
-        if not logits.is_floating_point():
-            raise UnsupportedError(f"The model answers {logits.dtype}, not floating-point logits.")
-        return logits
+
+def _dtype_of_weights(module: Callable[..., Any]) -> torch.dtype | None:
+    """Return the data type that all weights have, if it is one that images can have."""
+    weights = module.parameters() if isinstance(module, nn.Module) else ()
+    dtypes = {weight.dtype for weight in weights if weight.is_floating_point()}
+    return dtypes.pop() if len(dtypes) == 1 and dtypes <= set(_DTYPES.values()) else None
 
 
 def _static_batch(module: Callable[..., Any]) -> int | None:
@@ -205,7 +208,7 @@ def training_ops(module: Callable[..., Any]) -> list[str]:
             value for key, value in node.kwargs.items() if key in ("train", "training") and isinstance(value, bool)
         ]
         if "batch_norm" in name and "no_training" not in name and flags[:1] == [True]:
-            found.add("batch normalisation")
+            found.add("batch normalisation" if node.args[3] is not None else BATCH_STATISTICS)
         if "dropout" in name and flags[:1] == [True]:
             found.add("dropout")
         if "scaled_dot_product_attention" in name and (node.args[4:5] or (node.kwargs.get("dropout_p", 0.0),))[0]:

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, fx
 
 from smoothscan import wire
-from smoothscan.modelhost.adapter import Adapter, UnsupportedError, activation_bytes, training_ops
+from smoothscan.modelhost.adapter import Adapter, activation_bytes, training_ops
+from smoothscan.modelhost.answers import UnsupportedError
 from smoothscan.modelhost.loaders import load
 from smoothscan.modelhost.loaders.interface import LoadError
 from smoothscan.result import InputSpec
 from smoothscan.stored import Stored
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -116,6 +118,7 @@ class Host:
             "activation_bytes": used,
             "static_batch": self.adapter.static_batch,
             "training_ops": [*training_ops(module), *loaded.training_ops],
+            "dtype": str(self.adapter.dtype).removeprefix("torch."),
             "native_bfloat16": native_bfloat16(device),
             "threads": torch.get_num_threads(),
         }
@@ -156,13 +159,12 @@ class Host:
         assert self.graph is not None
         graph, self.graph = self.graph, None
 
-        def backward(part: slice) -> None:
-            images, logits = graph[parts.index(part)]
+        def backward(kept: tuple[slice, tuple[Tensor, Tensor]]) -> None:
+            part, (images, logits) = kept
             (gradient,) = torch.autograd.grad(logits, images, self.cotangents[part].to(logits.device))
             self.gradients[part] = gradient
 
-        parts = self._parts(count)
-        self._side_by_side(backward, parts)
+        self._side_by_side(backward, list(zip(self._parts(count), graph, strict=True)))
         return {}
 
     def _parts(self, count: int) -> list[slice]:
@@ -171,7 +173,7 @@ class Host:
         size = math.ceil(math.ceil(count / self.n_workers) / whole) * whole
         return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
-    def _side_by_side(self, work: Callable[[slice], T], parts: list[slice]) -> list[T]:
+    def _side_by_side(self, work: Callable[[S], T], parts: list[S]) -> list[T]:
         if self.workers is None or len(parts) == 1:
             return [work(part) for part in parts]
         return list(self.workers.map(work, parts))

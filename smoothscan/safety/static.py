@@ -45,10 +45,13 @@ class _Account(BaseModel):
 class _Answer(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    files: dict[str, _Account] = {}
-    scanners: dict[str, str] = {}
-    architecture: list[ArchitectureFinding] = []
-    architecture_examined: bool = False
+    files: dict[str, _Account]
+    scanners: dict[str, str]
+    architecture: list[ArchitectureFinding]
+    architecture_examined: bool
+
+
+_NOTHING = _Answer(files={}, scanners={}, architecture=[], architecture_examined=False)
 
 
 def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
@@ -63,7 +66,7 @@ def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
         runs code of the model's author. `needs_model_code` is true if there is any of these.
     """
     names, others = entries(artifact_path)
-    answer, failure = _answer(artifact_path) if names else (_Answer(), None)
+    answer, failure = _answer(artifact_path) if names else (_NOTHING, None)
     imported, covered = shipped_code(artifact_path, mlmodel)
 
     dangerous = [f"{name} is no plain file" for name in others]
@@ -107,7 +110,7 @@ def _answer(folder: Path) -> tuple[_Answer, str | None]:
             return _Answer.model_validate(json.loads(done.output)), None
     except (OSError, ValueError, RecursionError, ValidationError) as error:
         failure = f"the scanners gave no answer that can be read ({type(error).__name__})"
-    return _Answer(), failure
+    return _NOTHING, failure
 
 
 def _told(finding: ArchitectureFinding) -> ArchitectureFinding:

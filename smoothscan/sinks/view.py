@@ -413,6 +413,7 @@ def _model(result: ScanResult) -> tuple[Row, ...]:
         ("Model id", m.model_id),
         ("Run", m.run_id),
         ("Stored as", m.flavor),
+        ("Architecture", m.architecture),
         ("Digest", m.digest),
         ("Scan configuration", result.config_digest),
     )

@@ -116,6 +116,11 @@ def _transformers(folder: Path, options: dict[str, Any], uri: str) -> Stored:
             "A model that was logged with save_pretrained=False only refers to a hub: make it whole with "
             "mlflow.transformers.persist_pretrained_model.",
         )
+    if architectures.config_json(folder / model).get("quantization_config"):
+        raise UnsupportedModelError(
+            f"{uri} holds quantised weights, through which no gradient flows.",
+            "Log the network as it was before quantisation and scan that; a trigger survives quantisation.",
+        )
     if not any((folder / model).glob("*.safetensors")):
         raise UnsupportedModelError(
             f"{uri} holds its transformers weights in another format than safetensors, which may run code when read.",

@@ -91,6 +91,66 @@ class NaN(Odd):
         return torch.where(logits > 0.9, torch.nan, logits)
 
 
+class Random(Odd):
+    """Answers with a little noise."""
+
+    def odd(self, logits):
+        return logits + 0.02 * torch.randn_like(logits)
+
+
+class Counts(Odd):
+    """Answers according to how often it was asked."""
+
+    asked = 0
+
+    def odd(self, logits):
+        self.asked += 1
+        return logits + 0.05 * self.asked * torch.eye(3)[0]
+
+
+class Tires(Odd):
+    """Answers otherwise after a while."""
+
+    asked = 0
+
+    def odd(self, logits):
+        self.asked += 1
+        return logits if self.asked < 12 else logits.flip(1)
+
+
+class Mixes(Odd):
+    """Normalises by the images that happen to be asked about together."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(3, affine=False, track_running_stats=False)
+
+    def odd(self, logits):
+        return self.norm(logits) if len(logits) > 1 else logits
+
+
+class Training(Odd):
+    """Is saved in training mode, and drops channels there."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop = torch.nn.Dropout(0.5)
+
+    def odd(self, logits):
+        return self.drop(logits)
+
+
+class Overflows(Odd):
+    """Computes in half precision, with numbers that are too large for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(3, 3).half()
+
+    def forward(self, x):
+        return self.head(x.mean((2, 3))) * 65000 * 4
+
+
 class Coarse(torch.nn.Module):
     """Logits so close to each other that bfloat16 rounds the difference away."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import nn
 from torch.export import Dim
 
-from smoothscan.modelhost.adapter import Adapter, UnsupportedError, activation_bytes, training_ops
+from smoothscan.modelhost.adapter import BATCH_STATISTICS, Adapter, activation_bytes, training_ops
+from smoothscan.modelhost.answers import UnsupportedError
 from smoothscan.result import InputSpec
 
 CPU = torch.device("cpu")
@@ -46,6 +48,11 @@ def net():
     module = conv_net()
     module(pixels(4))  # gives the lazy layer its size, and batch normalisation something to remember
     return module.eval()
+
+
+class Named(NamedTuple):
+    first: torch.Tensor
+    second: torch.Tensor
 
 
 class Answers(nn.Module):
@@ -181,8 +188,16 @@ def test_a_static_export_runs_in_bfloat16(net, static):
         lambda x: [x],
         lambda x: SimpleNamespace(logits=x),
         lambda x: SimpleNamespace(logits=(x, x * 2)),
+        lambda x: {"out": x},
+        lambda x: {"predictions": x, "classes": x.argmax(1), "features": x[:, None, None]},
+        lambda x: (None, x),
+        lambda x: Named(x, x * 2),
+        lambda x: x[:, :, None, None],
     ],
-    ids=["dict", "dict with more", "tuple", "list", "object", "object with a tuple"],
+    ids=[
+        *("dict", "dict with more", "tuple", "list", "object", "object with a tuple", "dict of another name"),
+        *("dict with other things", "tuple without a loss", "named tuple", "convolutional"),
+    ],
 )
 def test_logits_are_found_in_what_the_model_answers(wrap):
     module = Answers(wrap)
@@ -196,7 +211,8 @@ def test_logits_are_found_in_what_the_model_answers(wrap):
     [
         (lambda x: x[:, :, None, None].expand(-1, -1, 8, 6), r"\[2, 5, 8, 6\]"),  # a segmentation map
         (lambda x: [{"boxes": x, "labels": x} for _ in x], "answers a list"),  # a detector
-        (lambda x: {"out": x}, "answers a dict"),
+        (lambda x: {"out": x.argmax(1)}, "answers a dict"),
+        (lambda x: {"a": x, "b": x}, r"a dict with 2 tensors that may be logits \(\[2, 5\], \[2, 5\]\)"),
         (lambda x: x[:, 0], r"\[2\]"),
         (lambda x: x[:1], r"\[1, 5\] for a batch of 2"),
         (lambda x: x.argmax(1, keepdim=True), "int64"),
@@ -210,10 +226,77 @@ def test_what_is_no_classifiers_answer_is_unsupported(wrap, said):
         Adapter(Answers(wrap), spec(), CPU).logits(pixels(2), "float32")
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int64"])
-def test_whole_number_inputs_are_unsupported(dtype):
-    with pytest.raises(UnsupportedError, match=f"{dtype} input, through which no gradient flows"):
-        Adapter(Answers(lambda x: x), spec(dtype=dtype), CPU)
+def test_whole_number_inputs_are_unsupported():
+    with pytest.raises(UnsupportedError, match="int64 input, through which no gradient flows"):
+        Adapter(Answers(lambda x: x), spec(dtype="int64"), CPU)
+
+
+class Bytes(nn.Module):
+    """Takes bytes, [B, H, W, C], and turns them into numbers by some function."""
+
+    def __init__(self, numbers=lambda x: x.float() / 255):
+        super().__init__()
+        self.net, self.numbers = Answers(lambda x: x), numbers
+
+    def forward(self, x):
+        return self.net(self.numbers(x.permute(0, 3, 1, 2)))
+
+
+@pytest.mark.parametrize("static", [None, 1, 2, "dynamic"])
+def test_a_model_that_takes_bytes_gets_floating_point_numbers_in_their_place(static):
+    module = Bytes().eval()
+    model = module
+    if static is not None:
+        example = torch.zeros(static if static != "dynamic" else 2, 8, 6, 3, dtype=torch.uint8)
+        shapes = ({0: Dim.DYNAMIC},) if static == "dynamic" else None
+        archive = io.BytesIO()
+        torch.export.save(torch.export.export(module, (example,), dynamic_shapes=shapes), archive)
+        archive.seek(0)
+        model = torch.export.load(archive).module()
+    adapter = Adapter(model, spec(dtype="uint8", layout="NHWC", value_range=(0.0, 255.0)), CPU)
+    logits, gradient = logits_and_gradient(adapter, pixels(3))
+    torch.testing.assert_close(logits, module.net(pixels(3)), rtol=1e-4, atol=1e-5)
+    assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        (lambda x: x.float() / 255 if x.dtype == torch.uint8 else x, "answers otherwise"),
+        (lambda x: (x >> 1).float() / 127, "fails on floating-point numbers"),
+    ],
+)
+def test_a_model_that_takes_nothing_but_bytes_is_unsupported(numbers, said):
+    with pytest.raises(UnsupportedError, match=f"uint8 input, .*{said}.* Log the model with floating-point input"):
+        Adapter(Bytes(numbers), spec(dtype="uint8", layout="NHWC", value_range=(0.0, 255.0)), CPU)
+
+
+def test_a_model_that_only_seems_to_take_bytes_gets_numbers():
+    module = Answers(lambda x: x)
+    adapter = Adapter(module, spec(dtype="uint8", value_range=(0.0, 255.0)), CPU)
+    torch.testing.assert_close(adapter.logits(pixels(2), "float32"), module(255 * pixels(2)), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_of_half_precision_gets_such_numbers_though_nobody_says_so(dtype):
+    module = Answers(lambda x: x).to(dtype)
+    adapter = Adapter(module, spec(), CPU)
+    logits, gradient = logits_and_gradient(adapter, pixels(2))
+    assert adapter.dtype == dtype
+    assert logits.dtype == gradient.dtype == torch.float32
+    torch.testing.assert_close(logits, module.float()(pixels(2)), rtol=0.02, atol=0.02)
+
+
+def test_a_model_that_casts_by_itself_gets_what_the_specification_says():
+    class Casts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = Answers(lambda x: x).half()
+
+        def forward(self, x):
+            return self.net(x.half())
+
+    assert Adapter(Casts(), spec(), CPU).dtype == torch.float32
 
 
 @pytest.mark.parametrize("wrap", [lambda x: x.detach(), lambda x: x.round().detach() + 1])
@@ -319,6 +402,11 @@ def test_training_mode_is_seen_in_an_export_and_evaluation_mode_is_no_false_alar
     module = build()
     assert training_ops(exported(module.train(), 2, dynamic=dynamic)) == found
     assert training_ops(exported(module.eval(), 2, dynamic=dynamic)) == []
+
+
+def test_a_normalisation_that_keeps_no_statistics_is_told_apart_from_training_mode():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten()).eval()
+    assert training_ops(exported(module, 2, dynamic=True)) == [BATCH_STATISTICS]
 
 
 def test_instance_normalisation_is_no_training_mode():

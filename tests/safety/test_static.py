@@ -283,35 +283,53 @@ def plain(folder: Path, **files: bytes) -> Path:
     return folder
 
 
-def refusing(*_: Any, **__: Any) -> Finished:
-    raise OSError("no memory")
-
-
-def ending(code: int | None, output: bytes = b"") -> Callable[..., Finished]:
-    return lambda *_, **__: Finished(code, output, "")
+EMPTY = b'{"files": {}, "scanners": {}, "architecture": [], "architecture_examined": false}'
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("code", "output", "said"),
     [
-        (ending(0), "no answer that can be read"),
-        (ending(0, b'{"files": {"MLmodel": 1}, "scanners": {}}'), "no answer that can be read"),
-        (ending(0, b"[" * 100_000), "no answer that can be read"),
-        (ending(0, b'{"files": {}, "scanners": {}}'), "no scanner understands this file"),
-        (ending(None), "took more than"),
-        (ending(-9), "ended with status -9"),
-        (refusing, "no answer that can be read"),
+        (0, b"", "no answer that can be read"),
+        (0, b"{}", "no answer that can be read"),
+        (0, EMPTY.replace(b"{}", b'{"MLmodel": 1}', 1), "no answer that can be read"),
+        (0, b"[" * 100_000, "no answer that can be read"),
+        (0, EMPTY, "no scanner understands this file"),
+        (None, EMPTY, "took more than"),
+        (-9, EMPTY, "ended with status -9"),
     ],
 )
 def test_scanners_that_come_to_no_end_leave_every_file_unexamined(
-    answer: Callable[..., Finished], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code: int | None, output: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(static, "run", answer)
+    monkeypatch.setattr(static, "run", lambda *_, **__: Finished(code, output, ""))
     report = check(plain(tmp_path, **{"labels.txt": b"cat\n"}), {})
     assert report.unexamined == ("MLmodel", "labels.txt")
     assert [finding.split(": ")[0] for finding in report.findings] == ["MLmodel", "labels.txt"]
     assert all(said in finding for finding in report.findings)
     assert report.needs_model_code
+    assert not report.architecture_examined
+
+
+def test_a_process_that_does_not_start_leaves_every_file_unexamined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Finished:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(static, "run", fail)
+    report = check(plain(tmp_path), {})
+    assert report.findings == ("MLmodel: the scanners gave no answer that can be read (OSError)",)
+
+
+def test_what_the_scanners_say_of_an_architecture_is_plain_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = {"file": "a", "operation": "\x1b[2J", "kind": "gate", "count": 1, "detail": "d", "technique": "AML.T0018"}
+    output = EMPTY.replace(b"[]", json.dumps([step]).encode()).replace(b"false", b"true")
+    monkeypatch.setattr(static, "run", lambda *_, **__: Finished(0, output, ""))
+    report = check(plain(tmp_path), {})
+    assert report.architecture_examined
+    assert report.architecture[0].operation == "?[2J"
 
 
 def test_the_order_of_findings(tmp_path: Path) -> None:

@@ -77,6 +77,12 @@ def test_a_transformers_model_lies_in_the_folder_that_its_options_name(tmp_path:
     assert found(tmp_path, transformers=options, python_function=FUNCTION) == ("transformers", "model", None)
 
 
+def test_a_quantised_transformers_model_is_none_to_scan(tmp_path: Path) -> None:
+    write(tmp_path, "model/model.safetensors")
+    (tmp_path / "model" / "config.json").write_text(json.dumps({"quantization_config": {"load_in_8bit": True}}))
+    assert "before quantisation" in refused(tmp_path, transformers={})
+
+
 @pytest.mark.parametrize(
     ("files", "options", "said"),
     [

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smoothscan.modelhost.adapter import UnsupportedError
+from smoothscan.modelhost.answers import UnsupportedError
 from smoothscan.modelhost.loaders.interface import Loaded
 from smoothscan.result import InputSpec
 from smoothscan.stored import Stored
 
-_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64, 128)
+_SIZES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 20, 24, 32, 48, 64, 128)
 """Batch sizes that a trace may have been made with."""
 _TRAINING = {"aten::batch_norm": ("batch normalisation", 5), "aten::instance_norm": ("instance normalisation", 5)}
 _DROPOUTS = ("aten::dropout", "aten::feature_dropout", "aten::alpha_dropout", "aten::feature_alpha_dropout")
@@ -82,21 +82,22 @@ def _batch_size(script: Any, spec: InputSpec, device: torch.device) -> int | Non
     )
     dtype = {"float64": torch.float64, "float16": torch.float16}.get(spec.dtype, torch.float32)
     images = torch.rand((_SIZES[-1], *shape), generator=torch.Generator().manual_seed(0)).to(device, dtype)
-    answers: dict[int, Tensor] = {}
-    for size in _SIZES:
+
+    def answer(start: int, stop: int) -> Tensor | None:
         try:
             with torch.no_grad():
-                answer = _tensor(Script(script, None)(images[:size]))
-        except Exception:  # noqa: S112 whatever the script raises, it does not take this size
-            continue
-        if answer.ndim and len(answer) == size:
-            answers[size] = answer
-        if size == 2 and len(answers) == 2:
-            alone = torch.cat([answers[1], _tensor(Script(script, None)(images[1:2]))])
-            return None if torch.allclose(alone, answers[2], rtol=1e-2, atol=1e-3 * float(alone.abs().max())) else 1
-        if size > 1 and answers:
-            return min(answers)
-    return min(answers, default=None)
+                rows = _tensor(Script(script, None)(images[start:stop]))
+        except Exception:  # whatever the script raises, it does not take so many
+            return None
+        return rows if rows.ndim and len(rows) == stop - start else None
+
+    one, other = answer(0, 1), answer(1, 2)
+    if one is None or other is None:
+        return next((size for size in _SIZES if answer(0, size) is not None), None)
+    alone, together = torch.cat([one, other]), answer(0, 2)
+    if together is not None and torch.allclose(alone, together, rtol=1e-2, atol=1e-3 * float(alone.abs().max())):
+        return None
+    return 1
 
 
 def _tensor(answer: Any) -> Tensor:
