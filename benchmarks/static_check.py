@@ -81,7 +81,7 @@ def versions(others: Path | None, judges: dict[str, Judge]) -> dict[str, str]:
 
 
 def judged(fixture: Fixture, judges: dict[str, Judge]) -> dict[str, Any]:
-    """Have every scanner judge one file: caught, missed, skipped or crashed, and the seconds that it took."""
+    """Have every scanner judge one file: caught, missed, skipped or failed, and the seconds that it took."""
     with tempfile.TemporaryDirectory() as name:
         file = Path(name, fixture.file)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def ours(folder: Path) -> str:
 
 
 def ran(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a scanner; a time-out counts as a crash."""
+    """Run a scanner; a time-out counts as a failure."""
     try:
         environment = {"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir(), **QUIET}
         return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment, check=False)
@@ -118,7 +118,7 @@ def by_picklescan(program: str, folder: Path, _: Path) -> str:
     done = ran(program, "-p", str(folder))
     if done.returncode == 0 and "Scanned files: 0" in done.stdout:
         return "skipped"
-    return {0: "silent", 1: "found"}.get(done.returncode, "crashed")
+    return {0: "silent", 1: "found"}.get(done.returncode, "failed")
 
 
 def by_fickling(program: str, folder: Path, file: Path) -> str:
@@ -126,7 +126,7 @@ def by_fickling(program: str, folder: Path, file: Path) -> str:
     answer = folder.parent / f"{folder.name}.json"
     done = ran(program, "--check-safety", "--json-output", str(answer), str(file))
     if not answer.exists():
-        return "crashed" if "Traceback" in done.stderr or done.returncode not in (0, 1) else "skipped"
+        return "failed" if "Traceback" in done.stderr or done.returncode not in (0, 1) else "skipped"
     severities = set(re.findall(r'"severity": "(\w+)"', answer.read_text()))
     answer.unlink()
     if any(severity.endswith("OVERTLY_MALICIOUS") for severity in severities):
@@ -137,7 +137,7 @@ def by_fickling(program: str, folder: Path, file: Path) -> str:
 def by_modelscan(program: str, folder: Path, _: Path) -> str:
     """Exit codes: 0 nothing found, 1 something found, 2 failed, 3 no file that it supports."""
     done = ran(program, "-p", str(folder))
-    return {0: "silent", 1: "found", 3: "skipped"}.get(done.returncode, "crashed")
+    return {0: "silent", 1: "found", 3: "skipped"}.get(done.returncode, "failed")
 
 
 def by_modelaudit(program: str, folder: Path, _: Path) -> str:
@@ -146,10 +146,10 @@ def by_modelaudit(program: str, folder: Path, _: Path) -> str:
     try:
         issues = {issue["severity"] for issue in json.loads(done.stdout)["issues"]}
     except (ValueError, KeyError):
-        return "crashed"
+        return "failed"
     if "critical" in issues:
         return "found"
-    return "warned" if "warning" in issues else "silent" if done.returncode != 2 else "crashed"
+    return "warned" if "warning" in issues else "silent" if done.returncode != 2 else "failed"
 
 
 def write_page(report: dict[str, Any]) -> None:
@@ -185,7 +185,7 @@ def summary(files: list[dict[str, Any]], scanners: list[str]) -> list[str]:
     bad = [row for row in files if row["expected"] == "dangerous"]
     good = [row for row in files if row["expected"] in ("code", "clean")]
     lines = [
-        f"| scanner | caught of {len(bad)} hostile | warned | missed | skipped | crashed | "
+        f"| scanner | caught of {len(bad)} hostile | warned | missed | skipped | failed | "
         f"false alarms of {len(good)} ordinary | median seconds |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -195,7 +195,7 @@ def summary(files: list[dict[str, Any]], scanners: list[str]) -> list[str]:
         seconds = median(row["answers"][scanner]["seconds"] for row in files)
         missed = count["silent"] + count["code"]
         skipped = count["skipped"] + count["unexamined"]
-        numbers = (count["found"], count["warned"], missed, skipped, count["crashed"], alarms, f"{seconds:.2f}")
+        numbers = (count["found"], count["warned"], missed, skipped, count["failed"], alarms, f"{seconds:.2f}")
         lines.append(f"| {scanner} | {' | '.join(map(str, numbers))} |")
     return lines
 

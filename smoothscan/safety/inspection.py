@@ -22,7 +22,7 @@ SECONDS = 20
 _MAX_FINDINGS = 10
 
 
-class _TimeOutError(Exception):
+class _TimeOut(BaseException):
     pass
 
 
@@ -97,7 +97,7 @@ class Inspection:
         try:
             with _time_limit(SECONDS):
                 opinion = examiner.examine(piece)
-        except Exception as error:  # a scanner that fails has not approved of anything
+        except (Exception, _TimeOut) as error:  # a scanner that fails has not approved of anything
             _add(account.failures, f"{piece.name}: the scanner {examiner.name} failed ({type(error).__name__})")
             return None
         if opinion is not None:
@@ -113,7 +113,7 @@ def _add(findings: list[str], finding: str) -> None:
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     def stop(_: int, __: FrameType | None) -> None:
-        raise _TimeOutError
+        raise _TimeOut
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
