@@ -2,7 +2,11 @@
 
 PYTHON ?= python
 
-.PHONY: check format lint types layers test wheel
+# torchvision fits one torch only, so that what needs it has an environment of its own.
+ARCHITECTURES = .venv-architectures
+TORCHVISION = torch==2.14.1 torchvision==0.29.1
+
+.PHONY: check format lint types layers test wheel architectures architectures-page
 
 check: lint types layers test
 
@@ -21,7 +25,19 @@ layers:
 	lint-imports
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 wheel:
 	$(PYTHON) -m build --wheel
+
+$(ARCHITECTURES)/ready: pyproject.toml
+	$(PYTHON) -m venv $(ARCHITECTURES)
+	$(ARCHITECTURES)/bin/python -m pip install -q $(TORCHVISION)
+	$(ARCHITECTURES)/bin/python -m pip install -q -e '.[dev,timm,torchvision,transformers,onnx]' $(TORCHVISION)
+	touch $@
+
+architectures: $(ARCHITECTURES)/ready
+	$(ARCHITECTURES)/bin/python -m pytest tests/architectures
+
+architectures-page: $(ARCHITECTURES)/ready
+	$(ARCHITECTURES)/bin/python benchmarks/architectures.py --again

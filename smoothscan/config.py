@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from smoothscan.stored import ARCHITECTURE
 from smoothscan.vocabulary import SPACES, SpaceName
 
 ProfileName = Literal["quick", "standard", "paper"]
@@ -183,8 +184,10 @@ class ScanConfig(Frozen):
     """What the user says about the model's input."""
     labels: tuple[str, ...] | None = None
     """Names of the classes, in the order of the model's outputs."""
+    architecture: str | None = None
+    """`timm/<name>` or `torchvision/<name>`, for a model that consists of weights alone."""
     allow_model_code: bool = False
-    """Whether loading may run code that the model brings along (pickles, custom Python)."""
+    """Whether the model is loaded whatever the static check saw, and runs its own code also where no sandbox holds."""
     precision: Precision = "auto"
     """Arithmetic of the model; `auto` takes bfloat16 where the machine has it and it keeps the model's predictions."""
     device: str = "auto"
@@ -215,6 +218,13 @@ class ScanConfig(Frozen):
     """What to write; result.json is always written."""
     fail_on: FailOn = "suspicious"
     """Mildest verdict that makes `check` exit with 1."""
+
+    @field_validator("architecture")
+    @classmethod
+    def _is_an_architecture(cls, name: str | None) -> str | None:
+        if name is not None and not ARCHITECTURE.fullmatch(name):
+            raise ValueError(f"{name!r} names no architecture; write timm/NAME or torchvision/NAME")
+        return name
 
     @model_validator(mode="after")
     def _one_image_in_the_paper(self) -> ScanConfig:

@@ -15,11 +15,11 @@ from importlib import metadata
 from typing import Any
 
 from smoothscan._version import __version__
-from smoothscan.classifier.launcher import peak_rss
 from smoothscan.config import ScanConfig
 from smoothscan.errors import InconclusiveError, SmoothscanError
 from smoothscan.meter import Meter
 from smoothscan.result import Cost, Coverage, ErrorInfo, InputSpec, ModelInfo, SafetyReport, ScanResult
+from smoothscan.sandbox.limits import peak_rss
 from smoothscan.verdict.calibration import Calibration
 from smoothscan.verdict.decision import Verdict
 
@@ -97,11 +97,13 @@ class Draft:
     def recalled(self, result: ScanResult) -> ScanResult:
         """Return the result of the same scan, done before, with what may differ: names, and how images are read."""
         spec = None if self.input_spec is None or result.input_spec is None else result.input_spec.outputs
+        process = result.safety.model_dump(include={"model_code_executed", "sandboxed", "isolation"})
         return result.model_copy(
             update={
                 "recalled": True,
                 "model": self.model,
                 "config": self.config.model_dump(mode="json"),
+                "safety": self.safety.model_copy(update=process),  # the files were looked at again
                 "coverage": result.coverage.model_copy(update={"images_skipped": self.coverage.images_skipped}),
                 "input_spec": self.input_spec and self.input_spec.model_copy(update={"outputs": spec}),
             }

@@ -19,10 +19,14 @@ from smoothscan.result import Coverage, ModelInfo, ScanResult
 from smoothscan.safety.admission import admit
 from smoothscan.safety.static import check
 from smoothscan.sources import fetch, model_of
+from smoothscan.sources.architectures import with_architecture
 from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.images import ImageSet, list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
 from smoothscan.sources.interface import Artifact
+
+_MODEL = "model"
+"""Folder of the model's files in a scan's workspace."""
 
 
 def scan(
@@ -45,7 +49,7 @@ def scan(
     draft = Draft(config, ModelInfo(uri=config.uri), calibration_for(config))
     with (
         tempfile.TemporaryDirectory(prefix="smoothscan-") as workspace,
-        model_host(Path(workspace), allow_model_code=config.allow_model_code) as host,
+        _started(Path(workspace), config) as host,
     ):
         try:
             return _scan(draft, host, paths, Path(workspace), events, input_sources or {})
@@ -67,16 +71,19 @@ def _scan(
 ) -> tuple[ScanResult, Exhibits]:
     config = draft.config
 
-    (workspace / "model").mkdir()
     artifact = fetch(
         config.uri,
-        workspace / "model",
+        workspace / _MODEL,
         tracking_uri=config.tracking_uri,
         registry_uri=config.registry_uri,
         events=events,
     )
     draft.model = artifact.info
-    draft.safety = check(artifact.path, artifact.mlmodel).model_copy(update={"isolation": host.isolation})
+    artifact = with_architecture(artifact, config.architecture)
+    draft.model = artifact.info
+    draft.safety = check(artifact.path, artifact.mlmodel).model_copy(
+        update={"isolation": host.isolation, "sandboxed": host.sandboxed}
+    )
     admit(draft.safety, allow_model_code=config.allow_model_code)
     draft.input_spec = spec = input_spec(artifact, config.input, input_sources)
     images = load_images(paths, spec, config.memory_bytes)
@@ -109,7 +116,11 @@ def _searched(
     assert spec is not None
     events.stage("load", artifact.info.resolved_uri or config.uri)
     draft.safety = draft.safety.model_copy(update={"model_code_executed": draft.safety.needs_model_code})
-    classifier = RemoteClassifier(host, artifact.path, spec, config, draft.started + config.time_limit)
+    host.limit_memory(artifact.size, config.memory_bytes)
+    allow_code = config.allow_model_code or draft.safety.needs_model_code  # it was admitted
+    deadline = draft.started + config.time_limit
+    stored = artifact.stored
+    classifier = RemoteClassifier(host, artifact.path, stored, spec, config, deadline, allow_code=allow_code)
     draft.meter, draft.device = classifier.meter, classifier.device
     pixels = torch.from_numpy(images.pixels)
     classifier.settle(config.precision, pixels)
@@ -130,6 +141,15 @@ def _searched(
     draft.coverage = draft.coverage.model_copy(update=found.coverage())
     draft.host_peak = host.peak_rss()
     return draft.judged(found.verdict), exhibits
+
+
+@contextmanager
+def _started(workspace: Path, config: ScanConfig) -> Iterator[HostProcess]:
+    """Yield a model host that is importing already, and can read the model's files once they are there."""
+    folder = workspace / _MODEL
+    folder.mkdir()
+    with model_host(workspace, folder, device=config.device, time_limit=config.time_limit) as host:
+        yield host
 
 
 @contextmanager

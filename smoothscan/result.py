@@ -37,7 +37,9 @@ class ModelInfo(Record):
     run_id: str | None = None
     """Id of the run that logged the model, if there is one."""
     flavor: str | None = None
-    """How the model is stored: `pytorch/pt2`, `pytorch/pickle`, ..."""
+    """How the model is stored: `pytorch/pt2`, `pytorch/pickle`, `transformers`, `onnx`, ..."""
+    architecture: str | None = None
+    """`timm/<name>` or `torchvision/<name>`, where the model's files hold weights alone."""
     digest: str | None = None
     """SHA-256 over the sorted list of file names and file digests, as `sha256:<hex>`."""
     files: dict[str, str] = Field(default_factory=dict)

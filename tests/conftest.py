@@ -26,6 +26,8 @@ hypothesis.settings.register_profile("smoothscan", deadline=None, derandomize="C
 hypothesis.settings.load_profile("smoothscan")
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 for _name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
     os.environ.pop(_name, None)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,19 +13,10 @@ from pathlib import Path
 
 import psutil
 
-_KEPT_VARIABLES = (
-    "CUDA_DEVICE_ORDER",
-    "CUDA_VISIBLE_DEVICES",
-    "LANG",
-    "LC_ALL",
-    "LD_LIBRARY_PATH",
-    "MKL_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "PATH",
-    "PYTHONPATH",
-    "TZ",
-)
-"""What the host inherits; everything else may hold credentials and stays here."""
+from smoothscan.sandbox.disk import DiskWatch
+from smoothscan.sandbox.limits import address_space, limits, peak_rss
+from smoothscan.sandbox.process import end, innermost, start
+from smoothscan.sandbox.protections import protections
 
 
 @dataclass
@@ -42,12 +31,39 @@ class HostProcess:
     """File descriptor of the shared memory, empty until it is sized."""
     log: Path
     """What the process printed."""
+    disk: DiskWatch
+    """Keeps it from filling the disk."""
     isolation: tuple[str, ...]
     """Protections around the process, in words."""
+    sandboxed: bool
+    """Whether they hold code of an unknown author."""
 
     def peak_rss(self) -> int:
         """Return the peak resident memory of the process so far, in bytes; 0 where the system does not tell."""
-        return peak_rss(self.process.pid)
+        inner = innermost(self.process)
+        return 0 if inner is None else peak_rss(inner.pid)
+
+    def limit_memory(self, model_bytes: int, batch_bytes: int) -> None:
+        """Hold the process to the memory that this model can need, before it is loaded.
+
+        Args:
+            model_bytes: size of the model's files.
+            batch_bytes: memory for the activations of one batch.
+        """
+        wanted = address_space() + 6 * model_bytes + 6 * batch_bytes
+        inner = innermost(self.process)
+        if inner is not None and hasattr(inner, "rlimit"):  # Linux
+            with contextlib.suppress(psutil.Error, OSError):
+                for kind in (psutil.RLIMIT_AS, psutil.RLIMIT_DATA):
+                    _, most = inner.rlimit(kind)
+                    if most not in (-1, psutil.RLIM_INFINITY):  # the one that was set at the start
+                        inner.rlimit(kind, (min(wanted, most), min(wanted, most)))
+
+    def ending(self) -> int | None:
+        """Return the exit code of the process, negative for the signal that killed it; None while it runs."""
+        code = self.process.poll()
+        through_bubblewrap = protections().bubblewrap is not None
+        return 128 - code if code is not None and through_bubblewrap and code > 128 else code
 
     def last_words(self, size: int = 2000) -> str:
         """Return the end of what the process printed, without control characters."""
@@ -57,27 +73,17 @@ class HostProcess:
         return "".join(c for c in text if c.isprintable() or c == "\n").strip()
 
 
-def peak_rss(pid: int) -> int:
-    """Return the peak resident memory of a process so far, in bytes; 0 where the system does not tell.
-
-    Not from getrusage: its peak survives exec, so that a program started by a large one would count that one's memory.
-    """
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
-
-
 @contextlib.contextmanager
-def model_host(workspace: Path, *, allow_model_code: bool) -> Iterator[HostProcess]:
-    """Start a model host and end it, with its children, on the way out.
+def model_host(workspace: Path, folder: Path, *, device: str, time_limit: float) -> Iterator[HostProcess]:
+    """Start a model host in a sandbox, and end it, with its children, on the way out.
 
     It starts importing at once, so that it is ready when the model's files are.
 
     Args:
         workspace: folder for the host's temporary files, its home and its log.
-        allow_model_code: whether loading may read pickles.
+        folder: where the model's files are or will be; the only files of the user that the host can read.
+        device: torch device, or `auto`; unless it is the CPU the host may use accelerators.
+        time_limit: seconds that a scan may take; on all cores, they are the host's processor time.
     """
     home = workspace / "home"
     home.mkdir()
@@ -85,22 +91,36 @@ def model_host(workspace: Path, *, allow_model_code: bool) -> Iterator[HostProce
     ours, theirs = socket.socketpair()
     memory_fd = _shared_memory()
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 our own module
-            [sys.executable, "-P", "-m", "smoothscan.modelhost", *map(str, (theirs.fileno(), memory_fd, os.getpid()))],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=home,
-            env=_environment(home, allow_model_code),
+        process = start(
+            "smoothscan.modelhost",
+            [str(theirs.fileno()), str(memory_fd)],
+            home=home,
+            read=[folder],
+            limits=limits(time_limit),
+            output=output,
+            errors=output,
+            accelerator=device != "cpu",
             pass_fds=(theirs.fileno(), memory_fd),
-            start_new_session=True,
+            variables={
+                "HF_HUB_OFFLINE": "1",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                # threads that spin while they wait gain a fifth on an idle machine, and halve the speed of a busy one
+                "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+                # the same large blocks are needed in every step: glibc would return them and fault them in again
+                "MALLOC_MMAP_THRESHOLD_": str(2**30),
+                "MALLOC_TRIM_THRESHOLD_": str(2**32 - 1),
+            },
         )
     theirs.close()
-    isolation = ("separate process", "environment without credentials", "time limit")
+    here = protections()
+    watch = DiskWatch(process, home)
+    limited = "limits on memory, processor time, file size and open files"
+    isolation = ("separate process", "no credentials in its environment", limited, *here.in_words())
     try:
-        yield HostProcess(process, ours, memory_fd, log, isolation)
+        yield HostProcess(process, ours, memory_fd, log, watch, isolation, here.hold)
     finally:
-        _end(process)
+        watch.close()
+        end(process)
         ours.close()
         os.close(memory_fd)
 
@@ -111,35 +131,3 @@ def _shared_memory() -> int:
         return os.memfd_create("smoothscan", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
-
-
-def _environment(home: Path, allow_model_code: bool) -> dict[str, str]:
-    allowed = str(allow_model_code).lower()
-    return {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ} | {
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "HF_HUB_OFFLINE": "1",
-        # threads that spin while they wait gain a fifth on an idle machine, and halve the speed of a busy one
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
-        # the same large blocks are needed in every step: glibc would return them to the system and fault them in again
-        "MALLOC_MMAP_THRESHOLD_": str(2**30),
-        "MALLOC_TRIM_THRESHOLD_": str(2**32 - 1),
-        "MLFLOW_ALLOW_MODEL_CODE_EXECUTION": allowed,
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": allowed,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the process, its group and its descendants, those that left the group included."""
-    family = []
-    with contextlib.suppress(psutil.Error):
-        family = psutil.Process(process.pid).children(recursive=True)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for child in family:
-        with contextlib.suppress(psutil.Error):
-            child.kill()
-    process.wait()

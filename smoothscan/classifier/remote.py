@@ -32,6 +32,8 @@ from smoothscan.errors import (
 )
 from smoothscan.meter import Meter
 from smoothscan.result import InputSpec
+from smoothscan.sandbox.disk import MOST_BYTES
+from smoothscan.stored import Stored
 
 MAX_BATCH = 512
 """Most images of one exchange; larger batches gain nothing."""
@@ -54,9 +56,11 @@ class RemoteClassifier(Classifier):
     Args:
         host: the running process.
         folder: the MLflow model's local folder.
+        stored: where the network lies in it, and in which format.
         spec: how images become the model's input.
         config: device, threads, memory and precision.
         deadline: value of `time.monotonic()` at which the scan must be over.
+        allow_code: whether loading may run code that the model brings along.
 
     Raises:
         ModelLoadError: the model does not load.
@@ -66,21 +70,34 @@ class RemoteClassifier(Classifier):
         ModelHostError: the process died or broke the protocol.
     """
 
-    def __init__(self, host: HostProcess, folder: Path, spec: InputSpec, config: ScanConfig, deadline: float) -> None:
+    def __init__(
+        self,
+        host: HostProcess,
+        folder: Path,
+        stored: Stored,
+        spec: InputSpec,
+        config: ScanConfig,
+        deadline: float,
+        *,
+        allow_code: bool,
+    ) -> None:
         super().__init__()
         self._host = host
         self._deadline = deadline
         self.meter = Meter()
         self.precision = "float32"
         self.input_shape = (spec.channels, spec.height, spec.width)
+        self._asked = 0
         self.newest = 0  # number of the newest question, whose graph the host keeps
         told = self._ask(
             {
                 "ask": "load",
                 "folder": str(folder),
+                "stored": stored.model_dump(mode="json"),
                 "spec": spec.model_dump(mode="json"),
                 "device": config.device,
                 "threads": config.threads,
+                "allow_code": allow_code,
             },
             loading=True,
         )
@@ -175,9 +192,12 @@ class RemoteClassifier(Classifier):
             self.meter.host_seconds += float(min(seconds, time.perf_counter() - started))
 
     def _ask(self, question: dict[str, Any], *, loading: bool = False) -> dict[str, Any]:
+        self._asked += 1
         try:
-            wire.send(self._host.channel, question)
+            wire.send(self._host.channel, {**question, "number": self._asked})
             told = wire.receive(self._host.channel, self._deadline)
+            if told.get("number") != self._asked:
+                raise wire.WireError("it answers a question that was not asked")
         except wire.WireTimeoutError:
             raise ScanTimeoutError(
                 "The time limit passed before the scan was complete.",
@@ -185,16 +205,21 @@ class RemoteClassifier(Classifier):
             ) from None
         except wire.WireError as error:
             raise self._lost(error) from None
-        kind, message = told.get("error"), _plain(told.get("message", ""))
+        kind, message, hint = told.get("error"), _plain(told.get("message", "")), _plain(told.get("hint", ""))
         if kind == "unsupported":
             raise UnsupportedModelError(
-                message, "smoothscan examines PyTorch image classifiers that answer [batch, classes]."
+                message,
+                hint
+                or "smoothscan examines image classifiers that answer scores [batch, classes]: log the network without "
+                "what comes after it, such as argmax, or what it answers beside the scores.",
             )
+        if kind == "load" and loading:
+            raise ModelLoadError(message, hint)
         if kind and loading:
             raise ModelLoadError(
                 f"The model does not load: {message}",
-                "Check that it loads with mlflow.pytorch.load_model and takes images of the stated size; a class that "
-                "cannot be imported must be logged with code_paths.",
+                "Check that it loads with MLflow outside of smoothscan and takes images of the stated size; a class "
+                "that cannot be imported must be logged with code_paths.",
             )
         if kind:
             raise ModelHostError(f"The model failed while it was asked: {message}")
@@ -204,9 +229,14 @@ class RemoteClassifier(Classifier):
         """Say how the process ended, or what else went wrong with it."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._host.process.wait(timeout=2)
-        code = self._host.process.poll()
+        code = self._host.ending()
         if code is None:
             return ModelHostError(f"The process that holds the model broke the protocol: {error}.")
+        if self._host.disk.exceeded:
+            return ModelHostError(
+                f"The model's code wrote more than {MOST_BYTES // 2**20} MiB of temporary files, and was stopped.",
+                "No model needs that to be loaded or asked; look at its code.",
+            )
         how = f"ended with code {code}" if code >= 0 else f"was killed by {_signal_name(-code)}"
         words = self._host.last_words().splitlines()[-1:]
         return ModelHostError(
@@ -220,11 +250,16 @@ class RemoteClassifier(Classifier):
         """Size the shared memory, so that the host can change what is in it but not how much there is."""
         layout = wire.Layout(self.batch_size, self.input_shape, self.n_classes)
         fd = self._host.memory_fd
-        os.ftruncate(fd, layout.size)
-        if hasattr(fcntl, "F_ADD_SEALS"):
-            # a host that shrank it would crash the scanner at its next look
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-        memory = mmap.mmap(fd, layout.size)
+        try:
+            os.ftruncate(fd, layout.size)
+            if hasattr(fcntl, "F_ADD_SEALS"):
+                # a host that shrank it would crash the scanner at its next look
+                fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+            if os.fstat(fd).st_size != layout.size:
+                raise OSError("its size was changed")
+            memory = mmap.mmap(fd, layout.size)
+        except OSError as error:  # no memory is left, or the model's code has its hands on it
+            raise ModelHostError(f"The memory shared with the model's process cannot be set up: {error}.") from error
         self._images, self._logits, self._cotangents, self._gradients = (
             torch.frombuffer(memory, dtype=torch.float32, offset=offset, count=torch.Size(shape).numel()).view(shape)
             for offset, shape in (layout.images, layout.logits, layout.cotangent, layout.gradient)

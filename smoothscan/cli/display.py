@@ -33,9 +33,11 @@ from smoothscan.cli.outcome import (
     verdict_line,
     why,
 )
+from smoothscan.cli.protection import ATTEMPTED, advice, examined, protected
 from smoothscan.config import ScanConfig
 from smoothscan.events import Events, Ranked, Silent
 from smoothscan.result import ScanResult
+from smoothscan.sandbox.doctor import Examination
 from smoothscan.sinks.text import duration, number, plain, shorten
 from smoothscan.sinks.words import chances
 from smoothscan.verdict.calibration import Calibration
@@ -263,6 +265,16 @@ def show_calibration(calibration: Calibration) -> None:
     lines = calibrated(calibration)
     _show_table(CALIBRATED, lines, [None] * len(lines), right={1})
     print(smallest_p(calibration), flush=True)
+
+
+def show_doctor(report: Examination) -> None:
+    """Print which protections a machine gives, and what a confined process could do all the same."""
+    lines = examined(report)
+    styles = [None if cells[1] == "stopped" else "bold red" for cells in lines]
+    print("\n".join(protected(report)), flush=True)
+    if lines:
+        _show_table(ATTEMPTED, lines, styles)
+    print("\n".join(["", *advice(report)]), flush=True)
 
 
 def _show_table(

@@ -50,6 +50,7 @@ _FIELDS = {
     "synthesis_images": "synthesis_images",
     "calibration": "calibration",
     "seed": "seed",
+    "architecture": "architecture",
     "allow_model_code": "allow_model_code",
     "labels": "labels",
     "tracking_uri": "tracking_uri",

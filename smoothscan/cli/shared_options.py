@@ -85,9 +85,15 @@ scan_options = _together(
     ),
     scan_option("--seed", type=int, help="Seed of all randomness (default 0)."),
     scan_option(
+        "--architecture",
+        metavar="NAME",
+        help="Network of a model that consists of safetensors weights alone: timm/NAME or torchvision/NAME.",
+    ),
+    scan_option(
         "--allow-model-code",
         is_flag=True,
-        help="Let the model run code that it brings along (pickles, custom Python).",
+        help="Load the model whatever its files hold, and run code that it brings along (pickles, custom Python) also "
+        "where no sandbox holds.",
     ),
     scan_option(
         "--config", "config_file", type=FILE, metavar="FILE", help="Configuration file instead of the one found here."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from torch import Tensor, fx
 from smoothscan import wire
 from smoothscan.modelhost.adapter import Adapter, activation_bytes, training_ops
 from smoothscan.modelhost.answers import UnsupportedError
-from smoothscan.modelhost.loading import load
+from smoothscan.modelhost.loaders import load
+from smoothscan.modelhost.loaders.interface import LoadError
 from smoothscan.result import InputSpec
+from smoothscan.stored import Stored
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -36,10 +39,13 @@ def serve(channel: socket.socket, memory_fd: int) -> None:
         try:
             answer = host.answer(question)
         except UnsupportedError as error:
-            answer = {"error": "unsupported", "message": str(error)}
+            answer = {"error": "unsupported", "message": str(error), "hint": error.hint}
+        except LoadError as error:
+            answer = {"error": "load", "message": str(error), "hint": error.hint}
         except Exception as error:  # whatever the model raises is told, not fatal
             answer = {"error": "model", "message": f"{type(error).__name__}: {error}"[:4000]}
-        wire.send(channel, {**answer, "seconds": time.perf_counter() - started})
+        number = question.get("number")
+        wire.send(channel, {**answer, "number": number, "seconds": time.perf_counter() - started})
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -90,7 +96,10 @@ class Host:
         device = pick_device(question["device"])
         if question["threads"]:
             torch.set_num_threads(question["threads"])
-        module = load(Path(question["folder"]), device)
+        allowed = str(question["allow_code"]).lower()  # MLflow's own switches, besides the scanner's decision
+        os.environ.update(MLFLOW_ALLOW_MODEL_CODE_EXECUTION=allowed, MLFLOW_ALLOW_PICKLE_DESERIALIZATION=allowed)
+        loaded = load(Path(question["folder"]), Stored.model_validate(question["stored"]), spec, device)
+        module = loaded.module
         if not callable(module):
             raise UnsupportedError(f"The model is a {type(module).__name__}, which cannot be called.")
         self.adapter = Adapter(module, spec, device)
@@ -108,7 +117,7 @@ class Host:
             "device": str(device),
             "activation_bytes": used,
             "static_batch": self.adapter.static_batch,
-            "training_ops": training_ops(module),
+            "training_ops": [*training_ops(module), *loaded.training_ops],
             "dtype": str(self.adapter.dtype).removeprefix("torch."),
             "native_bfloat16": native_bfloat16(device),
             "threads": torch.get_num_threads(),

@@ -27,7 +27,6 @@ _DATA_OPCODES = frozenset(
         *("BINPERSID", "GLOBAL", "REDUCE"),
     }
 )
-_STRING_OPCODES = frozenset({"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"})
 
 
 def tensor_pickle_problem(pickle: bytes) -> str | None:
@@ -44,23 +43,3 @@ def tensor_pickle_problem(pickle: bytes) -> str | None:
     except Exception as error:  # pickletools raises all sorts of errors on malformed streams
         return f"is no readable pickle ({type(error).__name__})"
     return None
-
-
-def pickle_globals(pickle: bytes) -> set[str]:
-    """Return the dotted names that a pickle refers to, as far as they can be read without running it.
-
-    A malformed stream ends the reading early. The answer is for people to read; no decision may rest on it.
-    """
-    names: set[str] = set()
-    strings: list[str] = []
-    try:
-        for opcode, argument, _ in pickletools.genops(pickle):
-            if opcode.name in ("GLOBAL", "INST"):
-                names.add(str(argument).replace(" ", "."))
-            elif opcode.name == "STACK_GLOBAL" and len(strings) >= 2:
-                names.add(".".join(strings[-2:]))
-            elif opcode.name in _STRING_OPCODES:
-                strings = [*strings[-1:], str(argument)]
-    except Exception:
-        return names
-    return names

@@ -12,7 +12,7 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from smoothscan.safety.graph import graph_problems
 from smoothscan.safety.pickles import tensor_pickle_problem
@@ -35,14 +35,14 @@ _NUMBERS = {"5": "<q", "6": "<e", "7": "<f", "8": "<d"}
 _RAW_PREFIXES = ("weight_", "tensor_")
 
 
-def archive_findings(path: Path) -> list[str]:
+def archive_findings(source: Path | BinaryIO) -> list[str]:
     """Say what in the archive may run code when it is loaded; empty if all of it is data.
 
     Work is bounded: raw tensors are not read, all other records only up to a limit, whatever size they declare.
     """
     findings = []
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(source) as archive:
             for finding in _findings(archive):
                 findings.append(finding)
                 if len(findings) == MAX_FINDINGS:
@@ -85,7 +85,7 @@ def _findings(archive: zipfile.ZipFile) -> Iterator[str]:
         yield f"holds {len(records)} records, more than the {MAX_RECORDS} that are looked at"
         return
     yield from _ambiguities(archive, records)
-    raw = _raw_tensors(archive, records)
+    raw = raw_tensors(archive, records)
     for info in records:
         if info.filename not in raw and (problem := _record_problem(archive, info)):
             yield f"record {info.filename[:200]!r} {problem}"
@@ -102,7 +102,7 @@ def _ambiguities(archive: zipfile.ZipFile, records: list[zipfile.ZipInfo]) -> It
         yield "carries a comment behind its directory"
 
 
-def _raw_tensors(archive: zipfile.ZipFile, records: list[zipfile.ZipInfo]) -> set[str]:
+def raw_tensors(archive: zipfile.ZipFile, records: list[zipfile.ZipInfo]) -> set[str]:
     """Return the records that the archive's own configuration has torch read as plain numbers, and never unpickle."""
     raw: set[str] = set()
     pickled: set[str] = set()

@@ -1,23 +1,57 @@
 """Looks at a model's files before anything is loaded: would loading run code that the model brings along?
 
 Only bytes are read; nothing is unpickled, imported or executed. Silence does not prove a model harmless, it means
-that loading takes none of the known ways to run the author's code.
+that loading takes none of the known ways to run the author's code. Every file is accounted for: what no scanner
+understands is reported as such, and so is every file if the scanners do not come to an end.
 """
 
 from __future__ import annotations
 
-import zipfile
+import json
 from pathlib import Path
 from typing import Any
 
-from smoothscan.result import SafetyReport
-from smoothscan.safety.architecture import architecture
-from smoothscan.safety.pickles import pickle_globals
-from smoothscan.safety.pt2 import MAX_PICKLE_BYTES, archive_findings
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-_IMPORTABLE = frozenset({".py", ".pyc", ".pyd", ".so", ".dylib", ".zip", ".egg", ".pth"})
-_KNOWN_PACKAGES = ("torch.", "collections.", "numpy.")
-_MAX_NAMES = 8
+from smoothscan.result import ArchitectureFinding, SafetyReport
+from smoothscan.safety.folder import entries
+from smoothscan.safety.shipped import shipped_code
+from smoothscan.sandbox.process import run
+
+SECONDS = 180
+"""Time limit for all files of a model together."""
+MAX_FINDINGS = 100
+"""Findings of each sort that a report lists; more say nothing new."""
+_MAX_LENGTH = 400
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "NO_ANALYTICS": "1",
+    "PROMPTFOO_DISABLE_TELEMETRY": "1",
+    "PROMPTFOO_DISABLE_UPDATE": "1",
+}
+"""Keeps foreign scanners from telling anybody."""
+
+
+class _Account(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    understood: bool
+    dangerous: list[str]
+    code: list[str]
+    unread: list[str]
+    failures: list[str]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    files: dict[str, _Account]
+    scanners: dict[str, str]
+    architecture: list[ArchitectureFinding]
+    architecture_examined: bool
+
+
+_NOTHING = _Answer(files={}, scanners={}, architecture=[], architecture_examined=False)
 
 
 def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
@@ -28,66 +62,71 @@ def check(artifact_path: Path, mlmodel: dict[str, Any]) -> SafetyReport:
         mlmodel: its parsed MLmodel file.
 
     Returns:
-        The findings in words; `needs_model_code` says whether loading runs code of the model's author.
+        What was found, in words: the dangerous first, then files that no scanner understood, then ways in which loading
+        runs code of the model's author. `needs_model_code` is true if there is any of these.
     """
-    code = _shipped_code(artifact_path, mlmodel)
-    pickled = _pickle(artifact_path / "data" / "model.pth")
-    archive = artifact_path / "data" / "model.pt2"
-    exported = [f"data/model.pt2: {finding}" for finding in archive_findings(archive)] if archive.is_file() else []
-    findings = (*pickled, *exported, *code)
-    steps, examined = architecture(artifact_path)
+    names, others = entries(artifact_path)
+    answer, failure = _answer(artifact_path) if names else (_NOTHING, None)
+    imported, covered = shipped_code(artifact_path, mlmodel)
+
+    dangerous = [f"{name} is no plain file" for name in others]
+    code: list[str] = []
+    unexamined: list[str] = []
+    unread: list[str] = []
+    notes: list[str] = []
+    for name in names:
+        account = answer.files.get(name)
+        if account is None or not account.understood:
+            unexamined.append(name)
+            unread += (account.unread if account else None) or [name]
+        if account is not None:
+            dangerous += account.dangerous
+            code += account.code if name not in covered else []
+            notes += account.failures
+    because = failure or "no scanner understands this file"
+    sorted_findings = (dangerous, [f"{name}: {because}" for name in unread], [*code, *imported], notes)
     return SafetyReport(
-        needs_model_code=bool(findings), findings=findings, architecture=steps, architecture_examined=examined
+        needs_model_code=bool(dangerous or unexamined or code or imported),
+        findings=tuple(line for findings in sorted_findings for line in _bounded(findings)),
+        dangerous=_bounded(dangerous),
+        unexamined=tuple(_plain(name) for name in unexamined),
+        scanners={_plain(name): _plain(version) for name, version in sorted(answer.scanners.items())[:20]},
+        architecture=tuple(_told(finding) for finding in answer.architecture[:MAX_FINDINGS]),
+        architecture_examined=answer.architecture_examined,
     )
 
 
-def _pickle(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    finding = "data/model.pth is a pickle: loading it runs whatever code its author put in"
-    names = sorted(name for name in _globals(path) if not name.startswith(_KNOWN_PACKAGES))
-    if names:
-        more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-        finding += "; it refers to " + ", ".join(repr(name[:100]) for name in names[:_MAX_NAMES]) + more
-    return [finding]
-
-
-def _globals(path: Path) -> set[str]:
+def _answer(folder: Path) -> tuple[_Answer, str | None]:
+    """Return what the scanners say, and why they say nothing if that is so."""
     try:
-        if not zipfile.is_zipfile(path):
-            with path.open("rb") as file:
-                return pickle_globals(file.read(MAX_PICKLE_BYTES))
-        with zipfile.ZipFile(path) as archive:
-            found: set[str] = set()
-            for info in archive.infolist():
-                if info.filename.endswith("data.pkl"):
-                    with archive.open(info) as record:
-                        found |= pickle_globals(record.read(MAX_PICKLE_BYTES))
-            return found
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError):
-        return set()
+        done = run(
+            "smoothscan.safety", [str(folder.resolve())], read=[folder.resolve()], seconds=SECONDS, variables=_QUIET
+        )
+        if done.code is None:
+            failure = f"the scanners took more than {SECONDS} seconds"
+        elif done.code != 0:
+            failure = f"the scanners ended with status {done.code}"
+        else:
+            return _Answer.model_validate(json.loads(done.output)), None
+    except (OSError, ValueError, RecursionError, ValidationError) as error:
+        failure = f"the scanners gave no answer that can be read ({type(error).__name__})"
+    return _NOTHING, failure
 
 
-def _shipped_code(root: Path, mlmodel: dict[str, Any]) -> list[str]:
-    """Report Python that MLflow puts on the import path before it loads the model."""
-    findings = []
-    flavors = mlmodel.get("flavors")
-    for folder in sorted({name for flavor in _dicts(flavors) if (name := _code_folder(flavor))}):
-        place = (root / folder).resolve()
-        if not place.is_relative_to(root.resolve()):
-            findings.append(f"the code folder {folder[:100]!r} lies outside the model")
-            continue
-        files = [path for path in place.rglob("*") if path.suffix.lower() in _IMPORTABLE and path.is_file()]
-        if files:
-            shown = ", ".join(repr(path.relative_to(place).as_posix()[:100]) for path in sorted(files)[:_MAX_NAMES])
-            findings.append(f"{len(files)} code file(s) are imported from {folder[:100]!r}: {shown}")
-    return findings
+def _told(finding: ArchitectureFinding) -> ArchitectureFinding:
+    return finding.model_copy(
+        update={name: _plain(value) for name, value in finding if isinstance(value, str) and name != "kind"}
+    )
 
 
-def _dicts(flavors: Any) -> list[dict[str, Any]]:
-    return [flavor for flavor in flavors.values() if isinstance(flavor, dict)] if isinstance(flavors, dict) else []
+def _bounded(findings: list[str]) -> tuple[str, ...]:
+    lines = tuple(dict.fromkeys(_plain(finding) for finding in findings))
+    if len(lines) <= MAX_FINDINGS:
+        return lines
+    return (*lines[:MAX_FINDINGS], f"and {len(lines) - MAX_FINDINGS} more of the kind")
 
 
-def _code_folder(flavor: dict[str, Any]) -> str | None:
-    folder = flavor.get("code")
-    return folder if isinstance(folder, str) and folder else None
+def _plain(text: str) -> str:
+    """Return a text that may hold what the model's author wrote, without anything that a terminal would obey."""
+    shown = "".join(c if c.isprintable() else "?" for c in text[: 2 * _MAX_LENGTH])
+    return shown if len(shown) <= _MAX_LENGTH else shown[:_MAX_LENGTH] + "..."

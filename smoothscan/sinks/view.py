@@ -445,11 +445,16 @@ def _input_spec(spec: InputSpec) -> tuple[tuple[str, str, str], ...]:
 
 def _safety(result: ScanResult) -> tuple[Row, ...]:
     s = result.safety
-    return (
+    where = "inside a sandbox that holds" if s.sandboxed else "in a process that this machine cannot confine"
+    rows = [
         ("Loading needs the model's own code", _yes(s.needs_model_code)),
-        ("Such code was run", "yes, inside the model's process" if s.model_code_executed else "no"),
+        ("Such code was run", f"yes, {where}" if s.model_code_executed else "no"),
+        ("Files that no scanner understood", ", ".join(s.unexamined) or "none"),
         ("Architecture", "examined" if s.architecture_examined else "not examined"),
-    )
+    ]
+    if s.scanners:
+        rows.append(("Static scanners", ", ".join(f"{name} {version}" for name, version in s.scanners.items())))
+    return tuple(rows)
 
 
 def _write_back(result: ScanResult) -> tuple[Row, ...]:

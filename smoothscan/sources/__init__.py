@@ -25,7 +25,7 @@ def fetch(uri: str, into: Path, *, tracking_uri: str | None, registry_uri: str |
         ModelNotFoundError: there is no such model, version, alias, run or folder, or it holds no MLmodel file.
         RegistryError: the server or the artifact store did not answer, or refused.
         ModelLoadError: the files can not be taken over, such as a symbolic link that leaves the folder.
-        UnsupportedModelError: the model has no PyTorch flavor.
+        UnsupportedModelError: it is stored in no way that the scanner knows.
 
     Where the model was resolved before that happened, `model_of(error)` says which one it is.
     """

@@ -1,14 +1,14 @@
 """How images have to be handed to a model, and how that is known.
 
-The user's word counts first, then the MLflow signature, then what the input example shows. What can not be told is
-an error that names the options to pass; nothing is guessed silently.
+The user's word counts first, then the MLflow signature, then the shape of the input example, then what an image
+processor or timm's config.json declares. Declared normalisations count before what the example shows. Where the network
+is wrapped, signature and example are about the wrapper, and do not count. What can not be told is an error that names
+the options to pass; nothing is guessed silently.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -17,15 +17,17 @@ from numpy.typing import NDArray
 from smoothscan.config import InputConfig
 from smoothscan.errors import InputSpecError, UnsupportedModelError
 from smoothscan.result import InputSpec
+from smoothscan.sources.architectures import config_json
 from smoothscan.sources.interface import Artifact
 from smoothscan.sources.normalisation import Normalisation, infer
+from smoothscan.sources.preprocessing import declared
 from smoothscan.sources.signature import example, tensor_spec
+from smoothscan.stored import wraps
 
 Layout = Literal["NCHW", "NHWC"]
 _T = TypeVar("_T")
 _MAX_LABELS = 100_000
 _MAX_LABEL_LENGTH = 100
-_MAX_CONFIG_BYTES = 16 * 2**20
 _OPTIONS = {
     "size": "--input-size HxW",
     "channels": "--channels N",
@@ -53,14 +55,17 @@ def label_names(artifact: Artifact, labels: Sequence[str] | None) -> tuple[str, 
     """Return the names of the classes, in the order of the model's outputs; None if they are not known.
 
     Args:
-        artifact: the model; `id2label` in its config.json or in the metadata of its MLmodel file is used.
+        artifact: the model; `id2label` or timm's `label_names` in its config.json or in the metadata of its MLmodel
+            file are used.
         labels: the user's names, which count first.
     """
     if labels:
         return tuple(labels)
     metadata = artifact.mlmodel.get("metadata")
-    for place in (_config_json(artifact.path), metadata):
-        if isinstance(place, dict) and (names := _names(place.get("id2label"))):
+    beside = artifact.path / artifact.stored.path
+    configs = [config_json(place) for place in (beside if beside.is_dir() else beside.parent, artifact.path)]
+    for place in (*configs, metadata):
+        if isinstance(place, dict) and (names := _names(place.get("id2label")) or _listed(place.get("label_names"))):
             return names
     return None
 
@@ -71,8 +76,10 @@ class _Search:
     def __init__(self, artifact: Artifact, config: InputConfig, sources: Mapping[str, str]) -> None:
         self._config = config
         self._user_sources = sources
-        self._signature = tensor_spec(artifact.mlmodel)
-        self._example = example(artifact.path, artifact.mlmodel)
+        wrapped = wraps(artifact.stored.flavor)
+        self._signature = None if wrapped else tensor_spec(artifact.mlmodel)
+        self._example = None if wrapped else example(artifact.path, artifact.mlmodel)
+        self._declared = declared(artifact)
         self._sources: dict[str, str] = {}
         self._missing: list[str] = []
         self._reasons: list[str] = []
@@ -132,6 +139,8 @@ class _Search:
         for shape, source in self._shapes():
             if shape[position] > 0:
                 return self._found(name, shape[position], source)
+        if self._declared is not None and (stated := getattr(self._declared, name)) is not None:
+            return self._found(name, int(stated), self._declared.source)
         what = "the number of channels" if name == "channels" else "the size"
         self._lack("channels" if name == "channels" else "size", f"{what} is in no signature or input example")
         return None
@@ -151,6 +160,8 @@ class _Search:
         if dtype == "uint8":
             source = f"{self._sources['dtype']}: data type uint8"
             return self._normalised(Normalisation("[0, 255]", (0.0, 255.0)), source)
+        if self._declared is not None and self._declared.normalisation is not None:
+            return self._normalised(self._declared.normalisation, self._declared.source)
         if self._example is None:
             self._lack("normalisation", "there is no input example to infer the value range from")
             return None
@@ -214,16 +225,6 @@ def _per_channel(values: tuple[float, ...] | None, channels: int) -> tuple[float
     return values * channels if values is not None and len(values) == 1 else values
 
 
-def _config_json(folder: Path) -> Any:
-    path = folder / "config.json"
-    try:
-        if not path.is_file() or path.stat().st_size > _MAX_CONFIG_BYTES:
-            return None
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
 def _names(id2label: Any) -> tuple[str, ...] | None:
     """Read {0: name, 1: name, ...}; None unless it names every class from 0 on."""
     if not isinstance(id2label, dict) or not 0 < len(id2label) <= _MAX_LABELS:
@@ -233,6 +234,12 @@ def _names(id2label: Any) -> tuple[str, ...] | None:
     if not all(isinstance(name, str) for name in names):
         return None
     return tuple(_clean(str(name), index) for index, name in enumerate(names))
+
+
+def _listed(names: Any) -> tuple[str, ...] | None:
+    if not isinstance(names, list) or not 0 < len(names) <= _MAX_LABELS:
+        return None
+    return _names(dict(enumerate(names)))
 
 
 def _clean(name: str, index: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from smoothscan.errors import SmoothscanError
 from smoothscan.events import Events
 from smoothscan.result import ModelInfo
+from smoothscan.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,15 @@ class Artifact:
     """Private copy of the model's folder; holds the MLmodel file."""
     info: ModelInfo
     """Where it came from, and the digests of its files."""
+    stored: Stored
+    """Where the network lies in the folder, and in which format."""
     mlmodel: dict[str, Any]
     """The parsed MLmodel file. Its contents are the model author's words: use with care."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
 
 
 def model_of(error: BaseException) -> ModelInfo | None:

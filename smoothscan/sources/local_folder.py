@@ -25,7 +25,7 @@ class LocalFolder:
         Raises:
             ModelNotFoundError: there is no such folder, or it holds no MLmodel file.
             ModelLoadError: a file can not be read, is no plain file, or is a link that leaves the folder.
-            UnsupportedModelError: there is no PyTorch flavor.
+            UnsupportedModelError: it is stored in no way that the scanner knows.
         """
         folder = _path(uri)
         if not folder.is_dir():

@@ -57,7 +57,7 @@ class MlflowRegistry:
             ModelNotFoundError: no such model, version, alias or run, or no MLmodel file there.
             RegistryError: the server or the artifact store did not answer, or refused.
             ModelLoadError: the files can not be pinned.
-            UnsupportedModelError: there is no PyTorch flavor.
+            UnsupportedModelError: it is stored in no way that the scanner knows.
         """
         with environment(_RESOLVING), reported(uri):
             resolver = _Resolver(*self._client())

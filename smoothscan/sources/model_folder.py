@@ -1,4 +1,4 @@
-"""Reads a model's folder once it is on this machine: digests, the MLmodel file and the flavor."""
+"""Reads a model's folder once it is on this machine: digests and the MLmodel file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from smoothscan.errors import ModelLoadError, ModelNotFoundError, UnsupportedModelError
+from smoothscan.errors import ModelLoadError, ModelNotFoundError
 from smoothscan.result import ModelInfo
+from smoothscan.sources.flavors import stored
 from smoothscan.sources.interface import Artifact, about
 
 MLMODEL = "MLmodel"
@@ -29,7 +30,7 @@ def pin(folder: Path, known: ModelInfo) -> Artifact:
     Raises:
         ModelNotFoundError: the folder holds no MLmodel file.
         ModelLoadError: the MLmodel file is malformed, or a file can not be pinned.
-        UnsupportedModelError: there is no PyTorch flavor.
+        UnsupportedModelError: it is stored in no way that the scanner knows.
     """
     with about(known):
         mlmodel = read_mlmodel(folder, known.uri)
@@ -43,8 +44,9 @@ def pin(folder: Path, known: ModelInfo) -> Artifact:
         }
     )
     with about(info):
-        info = info.model_copy(update={"flavor": flavor(folder, mlmodel, known.uri)})
-    return Artifact(path=folder, info=info, mlmodel=mlmodel)
+        found = stored(folder, mlmodel, known.uri)
+    info = info.model_copy(update={"flavor": found.flavor, "architecture": found.architecture})
+    return Artifact(path=folder, info=info, stored=found, mlmodel=mlmodel)
 
 
 def file_digests(folder: Path) -> dict[str, str]:
@@ -105,32 +107,6 @@ def read_mlmodel(folder: Path, uri: str) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ModelLoadError(f"The MLmodel file of {uri} is no list of names and values.")
     return loaded
-
-
-def flavor(folder: Path, mlmodel: dict[str, Any], uri: str) -> str:
-    """Return how the PyTorch model is stored: `pytorch/pt2` or `pytorch/pickle`.
-
-    The MLmodel file does not say. Where both files are there MLflow loads the pickle, so that is what counts.
-
-    Raises:
-        UnsupportedModelError: there is no PyTorch flavor, or no model file in it.
-    """
-    flavors = mlmodel.get("flavors")
-    names = sorted(str(name)[:50] for name in flavors) if isinstance(flavors, dict) else []
-    if "pytorch" not in names:
-        found = ", ".join(repr(name) for name in names[:10]) or "none"
-        raise UnsupportedModelError(
-            f"{uri} is no PyTorch model; its flavors are: {found}.",
-            "smoothscan examines models that were logged with mlflow.pytorch.",
-        )
-    if (folder / "data" / "model.pth").is_file():
-        return "pytorch/pickle"
-    if (folder / "data" / "model.pt2").is_file():
-        return "pytorch/pt2"
-    raise UnsupportedModelError(
-        f"{uri} has the flavor 'pytorch', but neither data/model.pt2 nor data/model.pth.",
-        "Log the model again with mlflow.pytorch.log_model.",
-    )
 
 
 def _id(value: Any) -> str | None:

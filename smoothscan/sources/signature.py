@@ -77,11 +77,11 @@ def example(folder: Path, mlmodel: dict[str, Any]) -> NDArray[Any] | None:
     if not isinstance(name, str) or Path(name).name != name:
         return None
     path = folder / name
-    if not path.is_file() or path.stat().st_size > _MAX_EXAMPLE_BYTES:
-        return None
-    try:
+    try:  # the name is the author's, and may be longer than any file's
+        if not path.is_file() or path.stat().st_size > _MAX_EXAMPLE_BYTES:
+            return None
         values = np.asarray(_values(json.loads(path.read_bytes())))
-    except (ValueError, RecursionError, OverflowError):
+    except (OSError, ValueError, RecursionError, OverflowError):
         return None
     return values if values.ndim == 4 and values.dtype.kind in "iuf" else None
 

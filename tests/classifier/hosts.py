@@ -15,10 +15,13 @@ from smoothscan.classifier.launcher import HostProcess, model_host
 from smoothscan.classifier.remote import RemoteClassifier
 from smoothscan.config import ScanConfig
 from smoothscan.result import InputSpec
+from smoothscan.sources import flavors
+from smoothscan.sources.model_folder import read_mlmodel
 
 SPEC = InputSpec(channels=3, height=32, width=32)
 
 ODD_NETS = '''
+import contextlib
 import os
 import subprocess
 import sys
@@ -57,7 +60,8 @@ class Sleeps(Odd):
         self.asked += 1
         if self.asked > 2:
             for own_session in (False, True):
-                subprocess.Popen(["sleep", "600"], start_new_session=own_session)
+                with contextlib.suppress(PermissionError):  # where a sandbox holds
+                    subprocess.Popen(["sleep", "600"], start_new_session=own_session)
             time.sleep(600)
         return logits
 
@@ -198,21 +202,29 @@ def save_odd_models(folder: Path, only: Sequence[str] = ODD) -> dict[str, Path]:
 
 
 @contextmanager
-def running(workspace: Path, *, allow_model_code: bool = False) -> Iterator[HostProcess]:
-    """A host process with a fresh workspace."""
+def running(workspace: Path, folder: Path, *, seconds: float = 120) -> Iterator[HostProcess]:
+    """A host process with a fresh workspace, which may read a folder."""
     workspace.mkdir()
-    with model_host(workspace, allow_model_code=allow_model_code) as host:
+    with model_host(workspace, folder, device="cpu", time_limit=seconds) as host:
         yield host
 
 
 @contextmanager
 def remote(
-    folder: Path, workspace: Path, *, allow_model_code: bool = False, seconds: float = 120, **config: Any
+    folder: Path,
+    workspace: Path,
+    *,
+    spec: InputSpec = SPEC,
+    allow_model_code: bool = False,
+    seconds: float = 120,
+    **config: Any,
 ) -> Iterator[RemoteClassifier]:
     """A model in a host process."""
     asked = ScanConfig(uri=str(folder), images=Path(), threads=1, **config)
-    with running(workspace, allow_model_code=allow_model_code) as host:
-        yield RemoteClassifier(host, folder, SPEC, asked, time.monotonic() + seconds)
+    with running(workspace, folder, seconds=seconds) as host:
+        stored = flavors.stored(folder, read_mlmodel(folder, str(folder)), str(folder))
+        deadline = time.monotonic() + seconds
+        yield RemoteClassifier(host, folder, stored, spec, asked, deadline, allow_code=allow_model_code)
 
 
 def ended(processes: Sequence[psutil.Process], seconds: float = 10) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .program import ENVIRONMENT, Digits, Run, command
+from .program import ENVIRONMENT, Digits, Run, command, unprotected
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def smoothscan(tmp_path: Path) -> Run:
     folder = tmp_path / "work"
     folder.mkdir()
 
-    def run(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, timeout: float = 120, protected: bool = True) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command(*arguments),
+            command(*arguments) if protected else unprotected(*arguments),
             cwd=folder,
             env=ENVIRONMENT,
             capture_output=True,

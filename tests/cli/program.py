@@ -13,11 +13,27 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
 class Run(Protocol):
-    def __call__(self, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]: ...
+    def __call__(
+        self, *arguments: object, timeout: float = 120, protected: bool = True
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+_UNPROTECTED = """
+import smoothscan.sandbox.protections as machine
+none = machine.Protections(None, 0, False, ("this machine has no protections",))
+machine.protections = lambda: none
+from smoothscan.cli.main import main
+main()
+"""
 
 
 def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "smoothscan", *map(str, arguments)]
+
+
+def unprotected(*arguments: object) -> list[str]:
+    """The same program on a machine that can confine no process."""
+    return [sys.executable, "-c", _UNPROTECTED, *map(str, arguments)]
 
 
 @dataclass(frozen=True)

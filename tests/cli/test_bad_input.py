@@ -79,9 +79,12 @@ def store(registry: Any) -> Any:
 def check(smoothscan: Run, store: Any, folders: Folders) -> Check:
     """Scans a model of the store with the drawn images; leaves the registry alone."""
 
-    def run(uri: str, *options: object, images: Path = folders.drawn) -> subprocess.CompletedProcess[str]:
+    def run(
+        uri: str, *options: object, images: Path = folders.drawn, protected: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         where = () if "--tracking-uri" in options else ("--tracking-uri", store.tracking_uri)
-        return smoothscan("check", uri, "--images", images, *where, "--no-write-back", "--threads", "1", *options)
+        always = ("--no-write-back", "--threads", "1")
+        return smoothscan("check", uri, "--images", images, *where, *always, *options, protected=protected)
 
     return run
 
@@ -153,9 +156,9 @@ def test_an_unreachable_server(check: Check, work: Path) -> None:
     assert "s3cret" not in done.stdout + done.stderr
 
 
-def test_a_pickled_model_without_permission(check: Check, work: Path) -> None:
-    done = check("models:/tiny-pickle/1")
-    result = ended(done, work, 3, "refused", "RefusedError", "tiny_net", "--allow-model-code")
+def test_a_pickled_model_without_permission_and_without_a_sandbox(check: Check, work: Path) -> None:
+    done = check("models:/tiny-pickle/1", protected=False)
+    result = ended(done, work, 3, "refused", "RefusedError", "tiny_net", "smoothscan doctor", "--allow-model-code")
     assert result.safety.needs_model_code
     assert not result.safety.model_code_executed
 

@@ -22,7 +22,7 @@ from smoothscan.sources.calibration_file import read_calibration
 from tests.planted import TARGET, PlantedNet, images, write_images
 from tests.stores import log_model
 
-from .program import ENVIRONMENT, Run, command
+from .program import ENVIRONMENT, Run, unprotected
 
 # --- in earnest ------------------------------------------------------------------------------------------------------
 
@@ -56,7 +56,7 @@ def calibrated(registry: Any, tmp_path_factory: pytest.TempPathFactory) -> Calib
         log_model(registry, name, net, images(2).numpy())
     uris = [f"models:/{name}/1" for name in ("calm", "quiet", "tiny-pickle")]
     options = ["--images", folder, "--tracking-uri", registry.tracking_uri, "--threads", 1, "--output", "clean.json"]
-    words = command("calibrate", "--clean", uris[0], "--clean", *uris[1:], *options)
+    words = unprotected("calibrate", "--clean", uris[0], "--clean", *uris[1:], *options)
     process = subprocess.Popen(
         words, cwd=work, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

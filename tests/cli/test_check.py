@@ -245,11 +245,12 @@ def test_an_unknown_model_is_a_failed_scan_with_a_result(
     assert (work / "smoothscan-report" / "report.html").exists()
 
 
-def test_a_pickled_model_is_refused_and_tagged_as_such(
+def test_without_a_sandbox_a_pickled_model_is_refused_and_tagged_as_such(
     smoothscan: Run, work: Path, image_folder: Path, registry: Any
 ) -> None:
     uri = registry.tracking_uri
-    done = smoothscan("check", "models:/tiny-pickle/1", *images_option(image_folder), "--tracking-uri", uri, "-q")
+    options = [*images_option(image_folder), "--tracking-uri", uri, "-q"]
+    done = smoothscan("check", "models:/tiny-pickle/1", *options, protected=False)
     assert done.returncode == 3
     assert "--allow-model-code" in done.stdout
     assert read(work / "smoothscan-report")["status"] == "refused"

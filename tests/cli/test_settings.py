@@ -52,6 +52,7 @@ def test_every_option_reaches_the_configuration() -> None:
         "synthesis-images": ("3", 3),
         "calibration": ("clean.json", Path("clean.json")),
         "seed": ("7", 7),
+        "architecture": ("timm/resnet18", "timm/resnet18"),
         "allow-model-code": (None, True),
         "labels": ("names.txt", ("cat", "dog")),
         "tracking-uri": ("http://tracking", "http://tracking"),

@@ -17,7 +17,10 @@ from torch.export import Dim
 
 from smoothscan import wire
 from smoothscan.modelhost import serving
+from smoothscan.modelhost.loaders.interface import Loaded
 from smoothscan.modelhost.serving import native_bfloat16, pick_device, serve
+
+STORED = {"flavor": "pytorch/pt2", "path": "data/model.pt2"}
 
 
 @pytest.fixture
@@ -58,7 +61,8 @@ def test_a_message_that_is_none_ends_the_loop():
 
 def test_a_model_that_is_not_there_is_told(channel, tmp_path):
     spec = {"channels": 3, "height": 8, "width": 8}
-    told = ask(channel, ask="load", folder=str(tmp_path / "nowhere"), spec=spec, device="cpu", threads=None)
+    question = {"folder": str(tmp_path / "nowhere"), "stored": STORED, "allow_code": False}
+    told = ask(channel, ask="load", spec=spec, device="cpu", threads=None, **question)
     assert told["error"] == "model"
     assert "nowhere" in told["message"]
 
@@ -82,13 +86,14 @@ def test_parts_of_a_batch_are_computed_side_by_side_and_answer_as_the_whole(monk
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(4 * 36, 5)).eval()
     dynamic = None if exported else ({0: Dim("batch", min=1, max=64)},)
     module = torch.export.export(net, (torch.rand(2, 3, 8, 8),), dynamic_shapes=dynamic).module()
-    monkeypatch.setattr(serving, "load", lambda folder, device: module)
+    monkeypatch.setattr(serving, "load", lambda *_: Loaded(module))
     layout = wire.Layout(16, (3, 8, 8), 5)
     with tempfile.TemporaryFile() as memory:
         memory.truncate(layout.size)
         host, before = serving.Host(memory.fileno()), torch.get_num_threads()
         spec = {"channels": 3, "height": 8, "width": 8}
-        host.load({"spec": spec, "device": "cpu", "threads": 3, "folder": "model"})
+        question = {"folder": "model", "stored": STORED, "allow_code": False}
+        host.load({"spec": spec, "device": "cpu", "threads": 3, **question})
         torch.set_num_threads(before)
         host.map({"batch": 16, "shape": (3, 8, 8), "n_classes": 5})
     parts = host._parts(count)

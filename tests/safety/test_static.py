@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import time
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,9 +13,15 @@ from typing import Any
 
 import pytest
 
-from smoothscan.safety import pt2
+from smoothscan.safety import inspection as inspection_module
+from smoothscan.safety import pt2, static
+from smoothscan.safety.inspection import Inspection
+from smoothscan.safety.interface import Opinion, Piece
 from smoothscan.safety.pt2 import archive_findings
 from smoothscan.safety.static import check
+from smoothscan.sandbox.process import Finished
+
+from .corpus import onnx_file
 
 Records = dict[str, bytes]
 GRAPH = "model/models/model.json"
@@ -105,7 +112,9 @@ def test_a_broken_pickle_is_still_a_pickle(content: bytes, tmp_path: Path) -> No
         ({"pytorch": {"code": None}, "python_function": {"code": "code"}}, ["code/a.py"], True),
         ({"pytorch": {"code": None}}, ["requirements.txt", "conda.yaml", "input_example.json"], False),
         ({"pytorch": {"code": "../outside"}}, [], True),
-        ({"pytorch": {"code": ["code"]}}, ["code/a.py"], False),
+        ({"pytorch": {"code": ["code"]}}, ["code/a.py"], True),
+        ({"python_function": {"loader_module": "theirs"}}, [], True),
+        ({"python_function": {"loader_module": "mlflow.pytorch"}}, [], False),
         (None, [], False),
     ],
 )
@@ -265,3 +274,148 @@ def test_many_findings_are_cut(honest: Records, tmp_path: Path) -> None:
 def test_too_many_records_are_not_looked_at(honest: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pt2, "MAX_RECORDS", 5)
     assert "more than the 5" in archive_findings(write(tmp_path / "model.pt2", honest))[0]
+
+
+def plain(folder: Path, **files: bytes) -> Path:
+    for name, content in {"MLmodel": b"flavors: {}\n", **files}.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+EMPTY = b'{"files": {}, "scanners": {}, "architecture": [], "architecture_examined": false}'
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "said"),
+    [
+        (0, b"", "no answer that can be read"),
+        (0, b"{}", "no answer that can be read"),
+        (0, EMPTY.replace(b"{}", b'{"MLmodel": 1}', 1), "no answer that can be read"),
+        (0, b"[" * 100_000, "no answer that can be read"),
+        (0, EMPTY, "no scanner understands this file"),
+        (None, EMPTY, "took more than"),
+        (-9, EMPTY, "ended with status -9"),
+    ],
+)
+def test_scanners_that_come_to_no_end_leave_every_file_unexamined(
+    code: int | None, output: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static, "run", lambda *_, **__: Finished(code, output, ""))
+    report = check(plain(tmp_path, **{"labels.txt": b"cat\n"}), {})
+    assert report.unexamined == ("MLmodel", "labels.txt")
+    assert [finding.split(": ")[0] for finding in report.findings] == ["MLmodel", "labels.txt"]
+    assert all(said in finding for finding in report.findings)
+    assert report.needs_model_code
+    assert not report.architecture_examined
+
+
+def test_a_process_that_does_not_start_leaves_every_file_unexamined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Finished:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(static, "run", fail)
+    report = check(plain(tmp_path), {})
+    assert report.findings == ("MLmodel: the scanners gave no answer that can be read (OSError)",)
+
+
+def test_what_the_scanners_say_of_an_architecture_is_plain_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = {"file": "a", "operation": "\x1b[2J", "kind": "gate", "count": 1, "detail": "d", "technique": "AML.T0018"}
+    output = EMPTY.replace(b"[]", json.dumps([step]).encode()).replace(b"false", b"true")
+    monkeypatch.setattr(static, "run", lambda *_, **__: Finished(0, output, ""))
+    report = check(plain(tmp_path), {})
+    assert report.architecture_examined
+    assert report.architecture[0].operation == "?[2J"
+
+
+def test_the_order_of_findings(tmp_path: Path) -> None:
+    files = {"a.py": b"1\n", "blob.xyz": b"\1\2", "evil.pkl": pickle.dumps(Bomb())}
+    report = check(plain(tmp_path, **files), {})
+    assert report.unexamined == ("blob.xyz",)
+    assert report.findings[0] == report.dangerous[0]
+    assert report.findings[0].startswith("evil.pkl: ")
+    assert report.findings[len(report.dangerous)] == "blob.xyz: no scanner understands this file"
+    assert "evil.pkl is a pickle" in " ".join(report.findings[len(report.dangerous) :])
+    assert {"pickle", "picklescan", "fickling", "program", "text"} == report.scanners.keys()
+
+
+def test_what_is_no_plain_file_is_dangerous(tmp_path: Path) -> None:
+    plain(tmp_path)
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    (tmp_path / "folder").symlink_to("/etc")
+    os.mkfifo(tmp_path / "pipe")
+    report = check(tmp_path, {})
+    assert report.dangerous == ("folder is no plain file", "link is no plain file", "pipe is no plain file")
+
+
+def test_names_and_words_of_the_author_are_made_harmless(tmp_path: Path) -> None:
+    name = "a\x1b[31m\nb" + "x" * 150 + ".xyz"
+    member = write(tmp_path / "c.zip", {"\x1b]0;" + "y" * 5000: pickle.dumps(Bomb())})
+    assert member.exists()
+    report = check(plain(tmp_path, **{name: b"\1"}), {})
+    for text in (*report.findings, *report.dangerous, *report.unexamined, *report.scanners):
+        assert text.isprintable()
+        assert len(text) <= 403
+
+
+def test_findings_are_bounded_in_number(tmp_path: Path) -> None:
+    report = check(plain(tmp_path, **{f"{number:03}.pkl": pickle.dumps(Bomb()) for number in range(120)}), {})
+    assert len(report.dangerous) == static.MAX_FINDINGS + 1
+    assert report.dangerous[-1].endswith("more of the kind")
+
+
+def test_a_scanner_that_fails_does_not_approve(tmp_path: Path) -> None:
+    class Broken:
+        name = "broken"
+        version = "1"
+
+        def examine(self, piece: Piece) -> Opinion | None:
+            raise RecursionError
+
+    inspection = Inspection()
+    inspection.examiners = (Broken(),)
+    account = inspection.account(plain(tmp_path), "MLmodel")
+    assert not account.understood
+    assert account.unread == ["MLmodel"]
+    assert account.failures == ["MLmodel: the scanner broken failed (RecursionError)"]
+
+
+def test_a_scanner_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow:
+        name = "slow"
+        version = "1"
+
+        def examine(self, piece: Piece) -> Opinion | None:
+            time.sleep(60)
+            return Opinion()
+
+    monkeypatch.setattr(inspection_module, "SECONDS", 0.1)
+    inspection = Inspection()
+    inspection.examiners = (Slow(),)
+    assert not inspection.account(plain(tmp_path), "MLmodel").understood
+
+
+def test_archives_in_archives_are_opened_to_a_depth(tmp_path: Path) -> None:
+    content = b"text"
+    for depth in range(inspection_module.MAX_DEPTH + 1):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("a.txt" if depth == 0 else "a.zip", content)
+        content = buffer.getvalue()
+    report = check(plain(tmp_path, **{"a.zip": content}), {})
+    assert report.unexamined == ("a.zip",)
+
+
+def test_numbers_beside_a_graph_are_understood_with_it(tmp_path: Path) -> None:
+    files = {"model.onnx": onnx_file(location="model.data"), "model.data": bytes(range(16)), "other.data": b"\1"}
+    report = check(plain(tmp_path, **files), {})
+    assert report.unexamined == ("other.data",)
+    assert report.dangerous == ()
+
+
+def test_a_graph_cannot_excuse_what_promises_to_be_something_else(tmp_path: Path) -> None:
+    files = {"model.onnx": onnx_file(location="extra.7z"), "extra.7z": b"7z\xbc\xaf\x27\x1c" + b"\0" * 60}
+    assert check(plain(tmp_path, **files), {}).unexamined == ("extra.7z",)

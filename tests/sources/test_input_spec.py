@@ -14,7 +14,9 @@ from smoothscan.events import Silent
 from smoothscan.result import ModelInfo
 from smoothscan.sources import Artifact, fetch
 from smoothscan.sources.input_spec import input_spec, label_names
+from smoothscan.stored import Stored
 
+PT2 = Stored(flavor="pytorch/pt2", path="data/model.pt2")
 LEVELS = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32))
 
 
@@ -31,7 +33,7 @@ def model(
     if example is not None:
         (folder / "input_example.json").write_text(json.dumps(example.tolist()))
         mlmodel["saved_input_example_info"] = {"artifact_path": "input_example.json", "type": "ndarray"}
-    return Artifact(path=folder, info=ModelInfo(uri="test"), mlmodel=mlmodel)
+    return Artifact(path=folder, info=ModelInfo(uri="test"), stored=PT2, mlmodel=mlmodel)
 
 
 def test_what_mlflow_really_writes(registry: Any, tmp_path: Path) -> None:
