@@ -53,8 +53,8 @@ def _only(values: list[Any], batch: int, answer: Any) -> Any:
     if len(rows) > 1:
         shapes = ", ".join(str(list(value.shape)) for value in rows)
         raise UnsupportedError(
-            f"The model answers a {type(answer).__name__} with {len(rows)} tensors that may be logits ({shapes}). Name "
-            "the one with the logits “logits”, or let the model answer it alone."
+            f"The model answers a {type(answer).__name__} with {len(rows)} tensors that may be logits ({shapes}).",
+            "Name the one with the logits “logits”, or let the model answer it alone.",
         )
     return rows[0] if rows else None
 

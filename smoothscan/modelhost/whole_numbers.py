@@ -43,11 +43,13 @@ def check_floats(forward: Callable[[Tensor], Tensor], bytes_: Tensor) -> None:
         except RuntimeError as error:
             raise UnsupportedError(
                 "The model takes uint8 input, through which no gradient flows, and fails on floating-point numbers in "
-                f"its place: {str(error)[:200]}. {REMEDY}"
+                f"its place: {str(error)[:200]}.",
+                REMEDY,
             ) from None
     spread = (expected.amax(1) - expected.amin(1)).mean()
     if answer.shape != expected.shape or (answer - expected).abs().max() > 1e-3 * spread:
         raise UnsupportedError(
             "The model takes uint8 input, through which no gradient flows, and answers otherwise when the same images "
-            f"come as floating-point numbers. {REMEDY}"
+            "come as floating-point numbers.",
+            REMEDY,
         )

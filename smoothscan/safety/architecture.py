@@ -85,8 +85,8 @@ def _detail(step: HardStep, walk: Walk) -> str:
     what = "pixels of the image" if any(value.pixels for value in step.of) else "values computed from the image"
     if step.kind == "branch":
         behind = [_detail(each, walk) for each in walk.among(step.behind) if each is not step]
-        chosen = "hands to the program" if step.node.base != "cond" and step.node.base != "while_loop" else "chooses by"
-        return f"{chosen} {what}" + (f": {behind[0]}" if behind else "")
+        does = "chooses by" if step.node.higher else "hands to the program"
+        return f"{does} {what}" + (f" ({behind[0]})" if behind else "")
     if base in _COMPARING:
         return f"compares {what} with {_other(step)}"
     if base in _POSITIONS:

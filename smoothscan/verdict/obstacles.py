@@ -100,7 +100,7 @@ def hidden(architecture: Sequence[ArchitectureFinding]) -> str | None:
     if not architecture:
         return None
     first, *others = sorted(architecture, key=lambda found: found.kind)  # branches before gates
-    more = f" and {len(others)} more of the kind" if others else ""
+    more = f", beside {len(others)} other such step{'s' * (len(others) > 1)}" if others else ""
     what = "branches on the image" if first.kind == "branch" else "compares the image instead of computing with it"
     return (
         f"The model's graph {what}: {first.operation} {first.detail}{more}. Such a step has no gradient, so inversion "

@@ -66,8 +66,8 @@ def test_a_single_image_is_enough_to_ask_about(pickled: dict[str, Path], tmp_pat
 
 def test_half_precision_that_overflows_is_named(pickled: dict[str, Path], tmp_path: Path) -> None:
     with (
-        pytest.raises(NonFiniteError, match=r"computes in float16, whose largest number is 65,504") as caught,
         remote(pickled["Overflows"], tmp_path / "host", allow_model_code=True) as classifier,
+        pytest.raises(NonFiniteError, match=r"computes in float16, whose largest number is 65,504") as caught,
     ):
         classifier.settle("float32", IMAGES)
     assert "bfloat16 and float32" in caught.value.hint

@@ -480,7 +480,7 @@ def gated() -> Sample:
             operation="cond",
             kind="branch",
             count=1,
-            detail="chooses by values computed from the image: compares pixels of the image with the constant 0.9",
+            detail="chooses by values computed from the image (compares pixels of the image with the constant 0.9)",
         ),
         ArchitectureFinding(
             file="data/model.pt2",

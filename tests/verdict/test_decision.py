@@ -312,7 +312,7 @@ def test_a_model_whose_graph_has_steps_without_a_gradient_is_never_clean():
     assert gated.score == judge(spread()).score
     assert gated.anomaly is not None, "the search had a grip on the rest of the model"
     assert gated.reasons[0].startswith("The model's graph branches on the image: cond compares pixels")
-    assert "and 1 more of the kind" in gated.reasons[0]
+    assert "beside 1 other such step." in gated.reasons[0]
     assert "AML.T0018" in gated.reasons[0]
 
 
