@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument(
         "--full", action="store_true", help="scan each network once more, as pt2, to the end of the search"
     )
+    parser.add_argument("--network", choices=networks.NETWORKS, action="append", help="only this one")
     parser.add_argument("--again", action="store_true", help="forget the results so far")
     parser.add_argument("--page", action="store_true", help="only write the page")
     options = parser.parse_args()
@@ -48,7 +49,7 @@ def main() -> None:
         torch.set_num_threads(2)
         with tempfile.TemporaryDirectory() as name:
             images = write_images(Path(name) / "images")
-            for model in networks.NETWORKS:
+            for model in options.network or networks.NETWORKS:
                 cells = [(kind, options.time_budget) for kind in networks.FORMATS if networks.applies(model, kind)]
                 cells += [("pt2", None)] if options.full else []
                 known = {(s["format"], s["budget"]) for s in scans if s["model"] == model}
