@@ -29,8 +29,6 @@ IMAGES = 24
 SEARCH = ("--spaces", "l2", "--profile", "quick")
 SAID = ("--input-size", "224x224", "--channels", "3", "--value-range", "0,1")
 """What a model without an input example, a processor or timm's config.json has to be told."""
-CODE = ("pickle", "torchscript")
-"""Formats that need --allow-model-code."""
 
 
 def main() -> None:
@@ -91,7 +89,6 @@ def measure(folder: Path, model: str, kind: str, images: Path, budget: str | Non
     command += ["--output-dir", str(out), "--format", "json", "--quiet"]
     command += ["--no-cache", "--no-write-back"]
     command += SAID if kind == "pickle" or (kind == "safetensors" and model.startswith("torchvision/")) else ()
-    command += ["--allow-model-code"] if kind in CODE else []
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started

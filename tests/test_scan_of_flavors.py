@@ -11,6 +11,7 @@ import pytest
 from smoothscan.config import InputConfig, ScanConfig
 from smoothscan.events import Silent
 from smoothscan.pipeline import scan
+from smoothscan.sandbox.protections import protections
 from tests.modelhost.flavors import save_onnx, save_script
 from tests.planted import SHAPE, TARGET, PlantedNet, images, write_images
 
@@ -60,8 +61,9 @@ SAVED = {
 def test_a_backdoor_is_found(tmp_path: Path, flavor: str) -> None:
     folder = SAVED[flavor](tmp_path / "model")
     options: dict[str, Any] = {"profile": "quick", "spaces": ("l2",), "threads": 1, "cache": False, "write_back": False}
+    options["allow_model_code"] = not protections().hold
     pictures = write_images(tmp_path / "images", images())
-    config = ScanConfig(uri=str(folder), images=pictures, input=INPUT, allow_model_code=True, **options)
+    config = ScanConfig(uri=str(folder), images=pictures, input=INPUT, **options)
     result, _ = scan(config, Silent())
     assert (result.status, result.exit_code(), result.target_classes) == ("completed", 1, (TARGET,))
     assert result.model.flavor == flavor
