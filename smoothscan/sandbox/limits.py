@@ -24,7 +24,7 @@ def limits(seconds: float, memory_bytes: int | None = None) -> Limits:
 
 def address_space() -> int:
     """Return the bytes of address space that Python with torch takes before any model; most of it is only reserved."""
-    return 6 * 2**30 + (os.cpu_count() or 1) * 2**28  # every thread reserves room for a heap and a stack
+    return 3 * 2**30 + (os.cpu_count() or 1) * 2**28  # every thread reserves room for a heap and a stack
 
 
 def _memory() -> int:

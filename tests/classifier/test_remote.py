@@ -16,6 +16,7 @@ from smoothscan.classifier.interface import Classifier
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.errors import ModelHostError, ModelLoadError, NonFiniteError, ScanTimeoutError
 from smoothscan.modelhost.adapter import activation_bytes
+from smoothscan.sandbox.process import innermost
 from smoothscan.sandbox.protections import protections
 from tests.stores import example_batch
 
@@ -179,7 +180,9 @@ def test_a_model_that_ends_its_process_is_told_within_seconds(odd: dict[str, Pat
 
 def test_a_process_that_is_killed_is_told(registry: Any, tmp_path: Path) -> None:
     with remote(registry.model_folder("tiny-pt2"), tmp_path / "host") as classifier:
-        classifier._host.process.kill()
+        inner = innermost(classifier._host.process)
+        assert inner is not None
+        inner.kill()
         with pytest.raises(ModelHostError, match="was killed by SIGKILL") as caught:
             classifier.predict(IMAGES)
     assert "--memory" in caught.value.hint

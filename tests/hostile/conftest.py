@@ -133,7 +133,7 @@ OPTIONS = ("--input-size", "16x16", "--channels", "3", "--value-range", "0,1", "
 def check(world: World, hostile_images: Path) -> Callable[..., Outcome]:
     """Run `smoothscan check` as a user would, with secrets in its environment."""
 
-    def check(model: Path, *options: str, bubblewrap: bool = True, time_limit: float = 60) -> Outcome:
+    def check(model: Path, *options: str, bubblewrap: bool = True, time_limit: float = 120) -> Outcome:
         environment = {
             **os.environ,
             "HOME": str(world.folder / "home"),
