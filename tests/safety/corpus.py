@@ -131,6 +131,20 @@ def exported_with(place: str, content: Callable[[], bytes]) -> bytes:
     return zipped({**members, **dict.fromkeys(matching, content())})
 
 
+OF_TORCHVISION = "\n    _0 = __torch__.torchvision.ops.misc.Conv2dNormActivation\n"
+"""Code that names a class whose path looks like an operator's."""
+
+
+def traced() -> bytes:
+    """A TorchScript archive of a trace."""
+    import torch
+    from torch import nn
+
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.trace(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), torch.rand(2, 3, 2, 2)), buffer)
+    return buffer.getvalue()
+
+
 def scripted(more: str = "") -> bytes:
     """A TorchScript archive, with more code behind its own."""
     import torch
@@ -531,6 +545,8 @@ def ordinary() -> Iterator[Fixture]:
     yield Fixture("a quantised module", "data/model.pth", quantized, "code")
     yield Fixture("a pyfunc by cloudpickle", "python_model.pkl", pyfunc, "code")
     yield Fixture("TorchScript", "data/model.pth", scripted, "code")
+    yield Fixture("a trace that notes its inputs", "data/model.pth", traced, "code")
+    yield Fixture("TorchScript with torchvision's classes", "data/model.pth", lambda: scripted(OF_TORCHVISION), "code")
     yield Fixture("Python code", "code/net.py", lambda: b"import os\nos.system('true')\n", "code")
     yield Fixture("a state dict", "data/model.pth", lambda: saved(state()), "clean")
     yield Fixture("a state dict, legacy format", "weights.pth", lambda: legacy(obj=state()), "clean")

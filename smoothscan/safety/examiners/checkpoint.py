@@ -14,14 +14,15 @@ from smoothscan.safety.interface import MAX_PIECE_BYTES, Opinion, Piece
 from smoothscan.safety.machine import follow
 from smoothscan.safety.reading import Storage
 
-_PICKLES = {"data.pkl": "data", "constants.pkl": "constants"}
+_PICKLES = {"data.pkl": "data", "constants.pkl": "constants", "traced_inputs.pkl": "traced_inputs"}
 """Pickles whose numbers lie in a folder beside them."""
 _NOTES = frozenset({"version", "byteorder", ".format_version", ".storage_alignment", "serialization_id"})
 _NOTE = re.compile(rb"[A-Za-z0-9._-]{0,64}\n?")
 _FILE_OPERATORS = re.compile(
-    rb"\b(?:torch|ops\.\w+)\.(?:save|from_file|load)\(|\bops\.(?!aten\b|prim\b|torchvision\b)\w+\."
+    rb"(?<![.\w])(?:(?:torch|ops\.\w+)\.(?:save|from_file|load)\(|ops\.(?!aten\b|prim\b|torchvision\b)\w+\.)"
 )
-"""Operators by which TorchScript writes or maps files, and those that a library of the author's would bring."""
+"""Operators by which TorchScript writes or maps files, and those that a library of the author's would bring. Names of
+classes, such as `__torch__.torchvision.ops.misc.Conv2dNormActivation`, are none."""
 
 
 class CheckpointReader:
@@ -90,5 +91,7 @@ def _storages(archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo]) -> 
 def _storage_problems(storages: dict[str, Storage], records: dict[str, zipfile.ZipInfo]) -> Iterator[str]:
     for name, storage in storages.items():
         held = records[name].file_size if name in records else 0
+        if held == 0 and PurePosixPath(name).parent.name == "traced_inputs":
+            continue  # a trace notes what its inputs were like, without their numbers
         if held < storage_bytes(storage):
             yield f"declares {storage_bytes(storage)} bytes of numbers in {zips.short(name)}, which holds {held}"
