@@ -54,7 +54,8 @@ def calibrated(registry: Any, tmp_path_factory: pytest.TempPathFactory) -> Calib
         ("loud", PlantedNet(backdoored=True)),
     ):
         log_model(registry, name, net, images(2).numpy())
-    uris = [f"models:/{name}/1" for name in ("calm", "quiet", "tiny-pickle")]
+    log_model(registry, "unsafe", PlantedNet(backdoored=False), images(2).numpy(), kind="pickle")
+    uris = [f"models:/{name}/1" for name in ("calm", "quiet", "unsafe")]
     options = ["--images", folder, "--tracking-uri", registry.tracking_uri, "--threads", 1, "--output", "clean.json"]
     words = unprotected("calibrate", "--clean", uris[0], "--clean", *uris[1:], *options)
     process = subprocess.Popen(
@@ -95,13 +96,13 @@ def test_the_same_command_goes_on_and_one_model_that_fails_does_not_spoil_the_ot
         )
     assert done.stdout.splitlines()[-1] == "2 clean models allow no p-value below 0.33; 99 would allow 0.01."
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
-    assert "models:/tiny-pickle/1 is not in the calibration: refused" in error
+    assert "models:/unsafe/1 is not in the calibration: refused" in error
     assert "Traceback" not in done.stderr
 
 
 def test_nothing_is_written_but_the_file(calibrated: Calibrated, registry: Any) -> None:
     assert {path.name for path in calibrated.file.parent.iterdir()} == {"clean.json", "images"}
-    for name in ("calm", "quiet", "tiny-pickle"):
+    for name in ("calm", "quiet", "unsafe"):
         tags = registry.client().get_model_version(name, "1").tags
         assert not [key for key in tags if key.startswith("smoothscan.")]
 

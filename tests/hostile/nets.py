@@ -176,10 +176,10 @@ class Patches(Sneaky):
 
 
 class Threads(Sneaky):
-    """Starts as many threads as it may."""
+    """Starts threads that wait for ever."""
 
     def attacks(self):
-        yield lambda: [threading.Thread(target=time.sleep, args=(600,), daemon=True).start() for _ in range(300)]
+        yield lambda: [threading.Thread(target=time.sleep, args=(600,), daemon=True).start() for _ in range(100)]
 
 
 class Stubborn(Sneaky):

@@ -69,7 +69,7 @@ def test_attacks_change_nothing_not_even_the_counts(
         ("Floods", 3, "failed", "File too large"),
         ("Forges", 3, "failed", "a question that was not asked"),
         ("Shouts", 3, "failed", "over the limit"),
-        ("HangsUp", 3, "failed", "broke the protocol"),
+        ("HangsUp", 3, "failed", "The process that holds the model"),
         ("Shrinks", 3, "failed", "memory shared with the model's process"),
         ("NotANumber", 4, "completed", "NaN"),
         ("Shifts", 3, "failed", "failed while it was asked"),
