@@ -222,7 +222,11 @@ class RemoteClassifier(Classifier):
                 "that cannot be imported must be logged with code_paths.",
             )
         if kind:
-            raise ModelHostError(f"The model failed while it was asked: {message}")
+            raise ModelHostError(
+                f"The model failed while it was asked: {message}",
+                "Check that it runs outside of smoothscan. Its process is held to the memory that a model of its size "
+                "needs; if that was too little, a larger --memory gives it more.",
+            )
         return told
 
     def _lost(self, error: wire.WireError) -> ModelHostError:

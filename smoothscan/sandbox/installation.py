@@ -25,8 +25,10 @@ _SYSTEM = (
 )
 """Libraries, and what they ask about the machine. No users, no host names, no keys."""
 
-DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
-"""Devices that every process may use."""
+DEVICES = ("/dev/zero", "/dev/urandom", "/dev/random")
+"""Devices that every process may read."""
+NOTHING = "/dev/null"
+"""The device that every process may write to as well."""
 
 _ACCELERATORS = {"nvidiactl": ("nvidia*",), "kfd": ("kfd", "dri")}
 """Devices in /dev that go with each driver's control device; a display alone (dri) is of no use to torch."""

@@ -29,7 +29,7 @@ class Policy:
     names: tuple[str, ...]
     """Folders whose file names it may list, without reading the files."""
     write: tuple[str, ...]
-    """Folders that it may write to."""
+    """Files and folders that it may write to."""
     devices: tuple[str, ...]
     """Device files of accelerators, readable and writable; with any, device controls (ioctl) are let through."""
     limits: Limits

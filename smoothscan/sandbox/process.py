@@ -16,7 +16,7 @@ from typing import IO
 import psutil
 
 from smoothscan.sandbox.bubblewrap import walls
-from smoothscan.sandbox.installation import DEVICES, accelerators, listable, readable
+from smoothscan.sandbox.installation import DEVICES, NOTHING, accelerators, listable, readable
 from smoothscan.sandbox.limits import limits
 from smoothscan.sandbox.policy import Limits, Policy
 from smoothscan.sandbox.protections import protections
@@ -70,9 +70,9 @@ def start(
     devices, drivers = accelerators() if accelerator else ((), ())
     shown = (*readable(), *drivers, *map(str, read))
     policy = Policy(
-        read=(*shown, "/proc/self", *DEVICES[1:]),
+        read=(*shown, "/proc/self", *DEVICES),
         names=listable(),
-        write=(str(home),),
+        write=(str(home), NOTHING),
         devices=devices,
         limits=limits,
         landlock=here.landlock > 0,
@@ -81,7 +81,7 @@ def start(
     )
     command = [sys.executable, "-P", "-m", "smoothscan.sandbox", policy.to_json(), module, *arguments]
     if here.bubblewrap is not None:
-        command = [*walls(here.bubblewrap, shown, policy.write, devices), "--", *command]
+        command = [*walls(here.bubblewrap, shown, [str(home)], devices), "--", *command]
     return subprocess.Popen(  # noqa: S603 a module of our own
         command,
         stdin=subprocess.DEVNULL,

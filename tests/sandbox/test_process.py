@@ -63,6 +63,11 @@ def test_a_module_is_run_to_its_end_and_what_it_says_is_returned(tmp_path: Path)
     assert "missing.json" in failed.errors
 
 
+def test_what_nobody_wants_can_be_thrown_away(tmp_path: Path) -> None:
+    (tmp_path / "file.json").write_text("{}")
+    assert run("json.tool", [str(tmp_path / "file.json"), os.devnull], read=[tmp_path], seconds=30).code == 0
+
+
 def test_a_module_that_takes_too_long_is_stopped() -> None:
     started = time.monotonic()
     assert run("http.server", ["--help"], read=[], seconds=0.01).code is None
