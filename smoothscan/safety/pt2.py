@@ -16,6 +16,7 @@ from typing import IO, Any, BinaryIO
 
 from smoothscan.safety.graph import graph_problems
 from smoothscan.safety.pickles import tensor_pickle_problem
+from smoothscan.safety.zips import unreadable
 
 MAX_RECORDS = 100_000
 """Records of an archive; a weight is one record."""
@@ -49,7 +50,7 @@ def archive_findings(source: Path | BinaryIO) -> list[str]:
                     break
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         # RuntimeError and NotImplementedError: encrypted, or compressed by an unknown method.
-        findings.append(f"cannot be read as an archive ({type(error).__name__})")
+        findings.append(unreadable(error))
     return findings
 
 

@@ -49,6 +49,21 @@ def problems(archive: zipfile.ZipFile) -> Iterator[str]:
         yield "holds members that lie one over another"
 
 
+def torch_problems(file: BinaryIO, archive: zipfile.ZipFile) -> tuple[str, ...]:
+    """Return what no archive that torch writes has: a second reading, or anything of `problems`.
+
+    Args:
+        file: what the archive was opened from.
+        archive: the open archive.
+    """
+    return (*filter(None, [two_readings(file)]), *problems(archive))
+
+
+def unreadable(error: Exception) -> str:
+    """Say that an archive cannot be read."""
+    return f"cannot be read as an archive ({type(error).__name__})"
+
+
 def two_readings(file: BinaryIO) -> str | None:
     """Say whether torch, which believes what an archive states, and Python, which looks for it, see two directories.
 

@@ -32,7 +32,7 @@ class ArchiveReader:
             if piece.kind == "packed" and piece.head.startswith(_GZIP):
                 return _gzip(piece)
         except (*_TAR_ERRORS, gzip.BadGzipFile, zlib.error) as error:
-            return Opinion(dangerous=(f"cannot be read as an archive ({type(error).__name__})",))
+            return Opinion(dangerous=(zips.unreadable(error),))
         return None
 
 

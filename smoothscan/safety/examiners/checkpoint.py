@@ -40,12 +40,11 @@ class CheckpointReader:
                 records = {info.filename: info for info in archive.infolist() if not info.is_dir()}
                 if not any(PurePosixPath(name).name in _PICKLES for name in records):
                     return None
-                dangerous = [*filter(None, [zips.two_readings(file)]), *zips.problems(archive)]
-                if dangerous:
-                    return Opinion(dangerous=tuple(dangerous))
+                if dangerous := zips.torch_problems(file, archive):
+                    return Opinion(dangerous=dangerous)
                 return _judged(piece, archive, records)
         except zips.ERRORS as error:
-            return Opinion(dangerous=(f"cannot be read as an archive ({type(error).__name__})",))
+            return Opinion(dangerous=(zips.unreadable(error),))
 
 
 def _judged(piece: Piece, archive: zipfile.ZipFile, records: dict[str, zipfile.ZipInfo]) -> Opinion:

@@ -26,10 +26,10 @@ class ExportReader:
             with piece.open() as file, zipfile.ZipFile(file) as archive:
                 if piece.suffix != ".pt2" and not any(n.endswith("archive_format") for n in archive.namelist()):
                     return None
-                dangerous = (*filter(None, [zips.two_readings(file)]), *zips.problems(archive))
+                dangerous = zips.torch_problems(file, archive)
                 inside = () if dangerous else _suspicious_members(piece, archive)
         except zips.ERRORS as error:
-            return Opinion(dangerous=(f"cannot be read as an archive ({type(error).__name__})",))
+            return Opinion(dangerous=(zips.unreadable(error),))
         with piece.open() as file:
             return Opinion(dangerous=(*dangerous, *archive_findings(file)), inside=inside)
 
