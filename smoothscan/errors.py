@@ -4,6 +4,7 @@ SmoothscanError
 ├── UsageError                 exit 2, nothing was scanned: fix the command
 │   ├── ConfigError            an option or a configuration file is wrong
 │   ├── ImagesError            the image folder cannot be used
+│   ├── DenoiserError          the denoiser cannot be fetched, or is none that a scan can use
 │   └── OutputError            the results cannot be written
 ├── ScanFailedError            exit 3, the model could not be examined
 │   ├── ModelNotFoundError     no such model, version, alias or run
@@ -57,6 +58,10 @@ class ConfigError(UsageError):
 
 class ImagesError(UsageError):
     """The image folder cannot be used."""
+
+
+class DenoiserError(UsageError):
+    """The denoiser cannot be fetched, or is no diffusion model that the scan can use."""
 
 
 class OutputError(UsageError):

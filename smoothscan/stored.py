@@ -36,6 +36,23 @@ class Stored(BaseModel):
     """`timm/<name>` or `torchvision/<name>`, where the files hold weights alone."""
 
 
+class DiffusionFiles(BaseModel):
+    """A diffusion model on this machine, in the files that diffusers saves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    """What the user calls it."""
+    unet: str
+    """Folder of the network's configuration and weights."""
+    scheduler: str
+    """Folder of the scheduler's configuration."""
+    scheduler_class: str
+    """The scheduler's class in diffusers."""
+    digest: str
+    """`sha256:<hex>` over these files."""
+
+
 def wraps(flavor: str | None) -> bool:
     """Return whether a model's signature and example are about a wrapper's input instead of the network's."""
     return flavor == "transformers" or (flavor or "").startswith("pyfunc/")

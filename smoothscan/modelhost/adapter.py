@@ -220,21 +220,3 @@ def _nodes(module: Callable[..., Any]) -> list[fx.Node]:
     """Return the operations of an exported module; none for others, whatever they call a graph (TorchScript does)."""
     graph = getattr(module, "graph", None)
     return list(graph.nodes) if isinstance(graph, fx.Graph) else []
-
-
-def activation_bytes(forward: Callable[[Tensor], Tensor], image: Tensor) -> int:
-    """Return the memory that one image's backward pass keeps, in bytes; depends on the model alone."""
-    sizes: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if not isinstance(tensor, nn.Parameter):
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    pair = image.expand(2, *image.shape[1:]).clone().requires_grad_(True)
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        answer = forward(pair)
-    if not answer.requires_grad:
-        raise UnsupportedError("No gradient flows from the model's answer to its input.")
-    return max(sum(sizes.values()) // 2, pair.nbytes // 2)

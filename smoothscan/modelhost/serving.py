@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, fx
 
 from smoothscan import wire
-from smoothscan.modelhost.adapter import Adapter, activation_bytes, training_ops
+from smoothscan.activations import activation_bytes
+from smoothscan.modelhost.adapter import Adapter, training_ops
 from smoothscan.modelhost.answers import UnsupportedError
 from smoothscan.modelhost.loaders import load
 from smoothscan.modelhost.loaders.interface import LoadError
@@ -110,6 +111,8 @@ class Host:
             self.workers = ThreadPoolExecutor(self.n_workers, initializer=torch.set_num_threads, initargs=(1,))
         image = torch.full((1, spec.channels, spec.height, spec.width), 0.5, device=device)
         used = activation_bytes(lambda x: self.adapter.logits(x, "float32"), image)
+        if used is None:
+            raise UnsupportedError("No gradient flows from the model's answer to its input.")
         with torch.no_grad():
             n_classes = self.adapter.logits(image, "float32").shape[1]
         return {

@@ -27,7 +27,7 @@ class LocalFolder:
             ModelLoadError: a file can not be read, is no plain file, or is a link that leaves the folder.
             UnsupportedModelError: it is stored in no way that the scanner knows.
         """
-        folder = _path(uri)
+        folder = local_path(uri)
         if not folder.is_dir():
             what = "is a file, not a folder" if folder.exists() else "does not exist"
             raise ModelNotFoundError(
@@ -43,7 +43,8 @@ class LocalFolder:
         return pin(into, ModelInfo(uri=uri, resolved_uri=folder.resolve().as_uri()))
 
 
-def _path(uri: str) -> Path:
+def local_path(uri: str) -> Path:
+    """Return the folder that a path or a `file:` URI means."""
     if uri.startswith("file:"):
         return Path(url2pathname(urlsplit(uri).path))
     return Path(uri).expanduser()

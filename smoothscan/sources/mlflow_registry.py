@@ -59,6 +59,15 @@ class MlflowRegistry:
             ModelLoadError: the files can not be pinned.
             UnsupportedModelError: it is stored in no way that the scanner knows.
         """
+        return pin(into, self.bring(uri, into, events))
+
+    def bring(self, uri: str, into: Path, events: Events) -> ModelInfo:
+        """Resolve the URI to a version, download its files into `into`, and return which model it is.
+
+        Raises:
+            ModelNotFoundError: no such model, version, alias or run.
+            RegistryError: the server or the artifact store did not answer, or refused.
+        """
         with environment(_RESOLVING), reported(uri):
             resolver = _Resolver(*self._client())
             pinned = resolver.resolve(uri)
@@ -73,7 +82,7 @@ class MlflowRegistry:
         events.stage("download", pinned.resolved_uri)
         with about(known), environment(_DOWNLOADING), reported(uri):
             resolver.download(pinned.location, into)
-        return pin(into, known)
+        return known
 
     def _client(self) -> tuple[MlflowClient, str]:
         """Return a client and the URI of its tracking store."""

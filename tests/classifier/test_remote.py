@@ -12,10 +12,10 @@ import psutil
 import pytest
 import torch
 
+from smoothscan.activations import activation_bytes
 from smoothscan.classifier.interface import Classifier
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.errors import ModelHostError, ModelLoadError, NonFiniteError, ScanTimeoutError
-from smoothscan.modelhost.adapter import activation_bytes
 from smoothscan.sandbox.process import innermost
 from smoothscan.sandbox.protections import protections
 from tests.stores import example_batch

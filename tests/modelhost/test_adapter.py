@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from smoothscan.modelhost.adapter import BATCH_STATISTICS, Adapter, activation_bytes, training_ops
+from smoothscan.activations import activation_bytes
+from smoothscan.modelhost.adapter import BATCH_STATISTICS, Adapter, training_ops
 from smoothscan.modelhost.answers import UnsupportedError
 from smoothscan.result import InputSpec
 
@@ -301,10 +302,9 @@ def test_a_model_that_casts_by_itself_gets_what_the_specification_says():
 
 
 @pytest.mark.parametrize("wrap", [lambda x: x.detach(), lambda x: x.round().detach() + 1])
-def test_a_model_without_a_gradient_is_unsupported(wrap):
+def test_a_model_without_a_gradient_keeps_nothing_for_one(wrap):
     adapter = Adapter(Answers(wrap), spec(), CPU)
-    with pytest.raises(UnsupportedError, match="No gradient"):
-        activation_bytes(lambda x: adapter.logits(x, "float32"), pixels(1))
+    assert activation_bytes(lambda x: adapter.logits(x, "float32"), pixels(1)) is None
 
 
 def test_a_scripted_model_is_taken_although_its_graph_is_none_of_torch_export(net):
