@@ -91,7 +91,7 @@ def entry(root: Path | None, workspace: Path, *digests: str) -> Iterator[Entry]:
         digests: what tells the scan from others; the program itself is added.
     """
     folder = None if root is None else root / hashlib.sha256("\n".join((*digests, _program())).encode()).hexdigest()
-    lock = None if folder is None else _locked(folder)
+    lock = None if folder is None else locked(folder)
     try:
         if folder is None or lock is None:
             (workspace / "scan").mkdir(exist_ok=True)
@@ -104,7 +104,7 @@ def entry(root: Path | None, workspace: Path, *digests: str) -> Iterator[Entry]:
             lock.close()
 
 
-def _locked(folder: Path) -> BinaryIO | None:
+def locked(folder: Path) -> BinaryIO | None:
     """Make a folder and lock it; None if that cannot be done. The lock goes with the process, however that ends."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -130,7 +130,7 @@ def _make_room(present: Path) -> None:
     for _, size, folder in sorted(ages):
         if left <= MOST_BYTES:
             break
-        if folder != present and (lock := _locked(folder)) is not None:
+        if folder != present and (lock := locked(folder)) is not None:
             shutil.rmtree(folder, ignore_errors=True)
             lock.close()
             left -= size

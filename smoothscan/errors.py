@@ -13,6 +13,7 @@ SmoothscanError
 │   ├── ModelHostError         the model's process died or broke the protocol
 │   ├── ScanTimeoutError       the time limit passed
 │   └── RefusedError           loading would run the model's own code
+├── TrainingError              exit 3, a denoiser's training came to no end
 ├── InconclusiveError          exit 4, the scan ran but cannot say
 │   ├── InputSpecError         size, range or normalisation of the input are unknown
 │   ├── NonFiniteError         the model answers NaN or infinity
@@ -98,6 +99,10 @@ class RefusedError(ScanFailedError):
     """Loading the model would run code that it brings along."""
 
     status = "refused"
+
+
+class TrainingError(SmoothscanError):
+    """A denoiser's training came to no end."""
 
 
 class InconclusiveError(SmoothscanError):

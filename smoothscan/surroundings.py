@@ -1,11 +1,13 @@
-"""Changes to the process's surroundings that are undone afterwards: environment variables and loggers."""
+"""Changes to the process's surroundings that are undone afterwards: environment variables, loggers, signals."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 @contextmanager
@@ -32,3 +34,33 @@ def quiet(*names: str, level: int = logging.WARNING) -> Iterator[None]:
     finally:
         for logger, before in zip(loggers, levels, strict=True):
             logger.setLevel(before)
+
+
+@contextmanager
+def held_signals() -> Iterator[list[int]]:
+    """Hold back Ctrl-C and SIGTERM, so that work which must not be cut in the middle can come to a stop by itself.
+
+    Yields:
+        The signals that came; empty until then. They take effect afterwards, a second one at once.
+    """
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            restore()
+            signal.raise_signal(number)
+
+    for number in before:
+        signal.signal(number, hold)
+    try:
+        yield came
+    finally:
+        restore()
+        if came:
+            signal.raise_signal(came[0])

@@ -17,6 +17,7 @@ from torch import Tensor, fx
 
 from smoothscan import wire
 from smoothscan.activations import activation_bytes
+from smoothscan.devices import native_bfloat16, pick_device
 from smoothscan.modelhost.adapter import Adapter, training_ops
 from smoothscan.modelhost.answers import UnsupportedError
 from smoothscan.modelhost.loaders import load
@@ -47,21 +48,6 @@ def serve(channel: socket.socket, memory_fd: int) -> None:
             answer = {"error": "model", "message": f"{type(error).__name__}: {error}"[:4000]}
         number = question.get("number")
         wire.send(channel, {**answer, "number": number, "seconds": time.perf_counter() - started})
-
-
-def pick_device(wanted: str) -> torch.device:
-    """Return the device that `wanted` names; `auto` is the accelerator if there is one."""
-    if wanted != "auto":
-        return torch.device(wanted)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def native_bfloat16(device: torch.device) -> bool:
-    """Return whether the device multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    supported = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
-    return device.type == "cpu" and any(check() for check in supported if check is not None)
 
 
 class Host:

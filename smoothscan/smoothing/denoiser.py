@@ -1,8 +1,7 @@
 """One-step denoising: a diffusion model guesses the clean image behind a noisy one (Carlini et al. 2022).
 
-A diffusion model is trained on x_t = sqrt(abar_t) x + sqrt(1 - abar_t) z, images x scaled to [-1, 1]. An image with
-noise of level sigma is such an x_t, up to its scale, at the step t where sqrt(1 - abar_t) / sqrt(abar_t) = 2 sigma. One
-run of the model there predicts the noise, the image or the velocity, from each of which the clean image follows.
+An image with noise of level sigma is, up to its scale, what the model was trained on at one of its steps (`steps.py`).
+One run of the model there predicts the noise, the image or the velocity, from each of which the clean image follows.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smoothscan.activations import activation_bytes
+from smoothscan.smoothing.steps import closest_steps
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 Size = tuple[int, int]
@@ -71,18 +71,13 @@ class Denoiser(nn.Module):
         self._bytes_per_pixel = (activation_bytes(lambda x: self.guess(x, 0.1), image) or 1) / image[0, 0].numel()
         self.memory_bytes = memory_bytes
 
-    @property
-    def ratios(self) -> Tensor:
-        """Noise-to-signal ratio sqrt(1 - abar_t) / sqrt(abar_t) of each step, [T], ascending."""
-        return ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt()
-
     def step(self, sigma: float) -> int:
         """Return the step t whose noise-to-signal ratio is closest to 2 sigma, by their quotient.
 
         Args:
             sigma: noise level in [0, 1] pixel units.
         """
-        return int((self.ratios.log() - math.log(2 * sigma)).abs().argmin())
+        return int(closest_steps(self.alphas_cumprod, torch.tensor([sigma], dtype=torch.float64)))
 
     def forward(self, noisy: Tensor, sigma: float) -> Tensor:
         """Return D(x + sigma z), [B, C, H, W]; as images are, but not cut to [0, 1].

@@ -29,6 +29,19 @@ _WHAT = (
 )
 
 
+def require_diffusers() -> None:
+    """Check that diffusers, which is an extra, is installed.
+
+    Raises:
+        DenoiserError: it is not.
+    """
+    if find_spec("diffusers") is None:
+        raise DenoiserError(
+            "Denoisers need the package diffusers, which is not installed.",
+            "Install it into smoothscan's environment: pip install 'smoothscan[denoiser]'.",
+        )
+
+
 def fetch_denoiser(
     uri: str, into: Path, *, tracking_uri: str | None, registry_uri: str | None, events: Events
 ) -> DiffusionFiles:
@@ -46,11 +59,7 @@ def fetch_denoiser(
         DenoiserError: there is no such model, it cannot be fetched, or it is no unconditional diffusion model on pixels
             with weights in safetensors.
     """
-    if find_spec("diffusers") is None:
-        raise DenoiserError(
-            "Denoisers need the package diffusers, which is not installed.",
-            "Install it into smoothscan's environment: pip install 'smoothscan[denoiser]'.",
-        )
+    require_diffusers()
     events.stage("denoiser", uri)
     folder = local_path(uri) if is_local(uri) else _from_mlflow(uri, into, tracking_uri, registry_uri, events)
     if not folder.exists() and (hub := _HUB_ID.fullmatch(uri)):

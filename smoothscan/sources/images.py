@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,13 +113,9 @@ def load_images(paths: Sequence[Path], spec: InputSpec, memory_bytes: int = 2**2
     for path in (ordered[i * len(paths) // most] for i in range(most)):
         name = path.relative_to(root).as_posix()
         try:
-            pixels[name] = _pixels(path, name, spec)
-        except ImagesError:
-            raise
-        except UnidentifiedImageError:
-            skipped.append(f"{name}: no readable image")
-        except Exception as error:  # decoders raise all sorts of errors on broken files
-            skipped.append(f"{name}: {_reason(error)}")
+            pixels[name] = load_pixels(path, name, spec)
+        except UnusableImageError as error:
+            skipped.append(f"{name}: {error}")
     if not pixels:
         shown = "; ".join(skipped[:3]) + ("; ..." if len(skipped) > 3 else "")
         raise ImagesError(f"None of {len(paths)} images can be used: {shown}.", "Pass clean images with --images.")
@@ -127,19 +124,66 @@ def load_images(paths: Sequence[Path], spec: InputSpec, memory_bytes: int = 2**2
     return ImageSet(names, stacked, tuple(skipped), len(paths) - most, _digest(names, stacked))
 
 
-class _UnusableImageError(Exception):
-    """An image is well-formed, but can not be used."""
+class UnusableImageError(Exception):
+    """A file is no image, or one that can not be used; in words why."""
 
 
-def _pixels(path: Path, name: str, spec: InputSpec) -> NDArray[np.float32]:
-    """Return one image, [C, H, W] in [0, 1]."""
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn whatever a decoder raises on a broken file into one kind of error."""
+    try:
+        yield
+    except (ImagesError, UnusableImageError):
+        raise
+    except UnidentifiedImageError as error:
+        raise UnusableImageError("no readable image") from error
+    except Exception as error:  # decoders raise all sorts of errors on broken files
+        raise UnusableImageError(_reason(error)) from error
+
+
+def look(path: Path) -> tuple[int, int, bool]:
+    """Return height and width in pixels of an image as it is, and whether it is grey, in whichever way it is stored.
+
+    Raises:
+        UnusableImageError: it can not be decoded.
+    """
+    with _told():
+        image = _decoded(path, 3)
+        grey = image.mode == "F" or not np.ptp(np.asarray(image), axis=2).any()
+        return image.height, image.width, bool(grey)
+
+
+def load_pixels(path: Path, name: str, spec: InputSpec) -> NDArray[np.float32]:
+    """Decode one image and bring it to a size.
+
+    Args:
+        path: the file.
+        name: what messages call it.
+        spec: size, channels and way of resizing.
+
+    Returns:
+        [C, H, W] in [0, 1].
+
+    Raises:
+        UnusableImageError: it can not be decoded.
+        ImagesError: it has another size and `spec.resize` is `none`.
+    """
+    with _told():
+        return _pixels(path, name, spec)
+
+
+def _decoded(path: Path, channels: int) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes on odd metadata, and on sizes that are judged here
         with Image.open(path, formats=_FORMATS) as file:
             if file.width * file.height > MAX_PIXELS:
-                raise _UnusableImageError(f"{file.width}x{file.height} pixels are more than {MAX_PIXELS}")
+                raise UnusableImageError(f"{file.width}x{file.height} pixels are more than {MAX_PIXELS}")
             file.load()
-            image = _plain(ImageOps.exif_transpose(file), spec.channels)
+            return _plain(ImageOps.exif_transpose(file), channels)
+
+
+def _pixels(path: Path, name: str, spec: InputSpec) -> NDArray[np.float32]:
+    image = _decoded(path, spec.channels)
     if spec.resize == "none" and image.size != (spec.width, spec.height):
         raise ImagesError(
             f"The image {name} has {image.width}x{image.height} pixels (width x height), "
@@ -157,11 +201,11 @@ def _pixels(path: Path, name: str, spec: InputSpec) -> NDArray[np.float32]:
 def _plain(image: Image.Image, channels: int) -> Image.Image:
     """Return an image of mode L or RGB with values 0 to 255, or, from 16 bits, of mode F with values 0 to 1."""
     if image.mode == "F":
-        raise _UnusableImageError("pixels are floating-point numbers of unknown range")
+        raise UnusableImageError("pixels are floating-point numbers of unknown range")
     if image.mode.startswith("I"):
         values = np.asarray(image, dtype=np.float32)
         if values.min() < 0 or values.max() > 65535:
-            raise _UnusableImageError("pixels have more than 16 bits")
+            raise UnusableImageError("pixels have more than 16 bits")
         return Image.fromarray(values / 65535)
     return image.convert("L" if channels == 1 else "RGB")
 
@@ -178,7 +222,7 @@ def _fit(image: Image.Image, height: int, width: int, how: str) -> Image.Image:
     else:
         size = (cover_width, cover_width * image.height // image.width)
     if size[0] * size[1] > MAX_PIXELS:
-        raise _UnusableImageError(f"{image.width}x{image.height} pixels are too narrow")
+        raise UnusableImageError(f"{image.width}x{image.height} pixels are too narrow")
     left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
     return image.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
 

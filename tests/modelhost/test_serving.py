@@ -16,9 +16,10 @@ from torch import nn
 from torch.export import Dim
 
 from smoothscan import wire
+from smoothscan.devices import native_bfloat16, pick_device
 from smoothscan.modelhost import serving
 from smoothscan.modelhost.loaders.interface import Loaded
-from smoothscan.modelhost.serving import native_bfloat16, pick_device, serve
+from smoothscan.modelhost.serving import serve
 
 STORED = {"flavor": "pytorch/pt2", "path": "data/model.pt2"}
 
