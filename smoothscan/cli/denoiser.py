@@ -15,6 +15,7 @@ from smoothscan.sinks.text import plain
 if TYPE_CHECKING:
     from smoothscan.training import Trained
 
+DEFAULT_STEPS = 8000
 DEFAULT_OUTPUT = Path("smoothscan-denoiser")
 
 _EXAMPLE = """\b
@@ -58,7 +59,13 @@ def denoiser() -> None:
     type=click.Choice(["1", "3"]),
     help="1 for grey, 3 for RGB (default: 1 if the images are grey).",
 )
-@_training_option("--steps", type=click.IntRange(min=1), metavar="N", help="Steps of 64 images (default 8000).")
+@_training_option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=DEFAULT_STEPS,
+    metavar="N",
+    help=f"Steps of 64 images (default {DEFAULT_STEPS}).",
+)
 @_training_option(
     "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Seed of all randomness (default 0)."
 )
@@ -79,7 +86,7 @@ def train(
     output: Path,
     size: tuple[int, int] | None,
     channels: str | None,
-    steps: int | None,
+    steps: int,
     log_model: str | None,
     tracking_uri: str | None,
     quiet: bool,
@@ -94,7 +101,6 @@ def train(
     """
     from smoothscan.cli.display import listen
     from smoothscan.training import register, train
-    from smoothscan.training.settings import DEFAULT_STEPS
 
     uri = None
     with listen(quiet=quiet, verbose=verbose) as events:
@@ -103,7 +109,7 @@ def train(
             output,
             size=size,
             channels=None if channels is None else int(channels),
-            steps=steps or DEFAULT_STEPS,
+            steps=steps,
             take_finished=log_model is not None,
             events=events,
             **machine,
@@ -119,7 +125,11 @@ def _lines(trained: Trained, uri: str | None) -> list[str]:
 
     heads = ("noise level", "error, noisy", "error, denoised")
     rows = [(f"{e.sigma:g}", f"{e.noisy:.4f}", f"{e.denoised:.4f}") for e in trained.errors]
-    places = [("denoiser", str(trained.folder)), ("pictures", str(trained.folder / "denoised.png"))]
+    places = [
+        ("trained", f"on {trained.images}"),
+        ("denoiser", str(trained.folder)),
+        ("pictures", str(trained.folder / "denoised.png")),
+    ]
     if uri is not None:
         places.append(("model", uri))
     return [

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smoothscan.errors import ImagesError
+from smoothscan.errors import ImagesError, OutputError
 from smoothscan.events import Events
-from smoothscan.files import write_atomically
+from smoothscan.files import write_whole
 from smoothscan.result import InputSpec
 from smoothscan.sources.images import UnusableImageError, load_pixels, look
 from smoothscan.training.settings import HELD_OUT, MULTIPLE, Settings
@@ -108,10 +108,16 @@ def load(paths: Sequence[Path], settings: Settings, folder: Path, events: Events
     asked = {"files": settings.files, "shape": list(shape)}
     known = _record(folder)
     if {name: known.get(name) for name in asked} != asked:
-        events.stage("images", f"{len(paths):,} of {settings.height}x{settings.width}")
-        (folder / _RECORD).unlink(missing_ok=True)
-        known = {**asked, **_decode(paths, shape, folder / _PIXELS, events)}
-        write_atomically(folder / _RECORD, json.dumps(known).encode())
+        events.stage("images", f"{len(paths):,} files, as {settings.shape}")
+        try:
+            (folder / _RECORD).unlink(missing_ok=True)
+            known = {**asked, **_decode(paths, shape, folder / _PIXELS, events)}
+            write_whole(folder / _RECORD, json.dumps(known).encode(), durable=True)
+        except OSError as error:
+            raise OutputError(
+                f"The decoded images cannot be written to {folder}: {error.strerror or error}.",
+                "Make room, or pass another --output.",
+            ) from error
     count = known["count"]
     if count < LEAST_IMAGES:
         raise ImagesError(

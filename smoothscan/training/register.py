@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,8 @@ def register(trained: Trained, name: str, tracking_uri: str | None, events: Even
 
     events.stage("register", name)
     before = mlflow.get_tracking_uri()
-    with environment(_ENVIRONMENT), quiet("mlflow", "alembic"):
+    # some of what MLflow has to say goes to standard error without a logger
+    with environment(_ENVIRONMENT), quiet("mlflow", "alembic"), redirect_stderr(io.StringIO()):
         try:
             if tracking_uri is not None:
                 mlflow.set_tracking_uri(tracking_uri)

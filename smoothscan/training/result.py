@@ -39,6 +39,12 @@ class Trained:
     """What stands in its `training.json`."""
 
     @property
+    def images(self) -> str:
+        """In words, what it was trained on."""
+        settings = Settings(**self.record["settings"])
+        return f"{self.record['images']['training']:,} images of {settings.shape}"
+
+    @property
     def errors(self) -> list[Error]:
         """What is wrong with noisy and with denoised held-out images, at several noise levels."""
         return [Error(**entry) for entry in self.record["errors"]]

@@ -9,7 +9,6 @@ import numpy as np
 
 from smoothscan._version import __version__
 
-DEFAULT_STEPS = 8000
 BATCH = 64
 """Images of one step."""
 WIDTHS = (16, 32, 64)
@@ -46,10 +45,15 @@ class Settings:
     version: str = __version__
     """Version of this program, whose recipes may differ."""
 
+    @property
+    def shape(self) -> str:
+        """Height, width and colour in words, as in `32x32 RGB`."""
+        return f"{self.height}x{self.width} {'grey' if self.channels == 1 else 'RGB'}"
+
     def differences(self, others: dict[str, Any]) -> str:
-        """Return in words what differs from the settings of another training; empty if nothing does."""
+        """Return in words which settings another training does not share; empty if it shares all."""
         mine = asdict(self)
-        told = [f"{name} {others.get(name)}" for name in mine if name != "files" and others.get(name) != mine[name]]
+        told = [f"{name} {mine[name]}" for name in mine if name != "files" and others.get(name) != mine[name]]
         return ", ".join(told + ["other image files"] * (others.get("files") != self.files))
 
     def draw(self, purpose: int, number: int = 0) -> np.random.Generator:

@@ -96,8 +96,8 @@ def _steps(trainer: Trainer, hidden: Path, events: Events) -> Progress:
         progress, state = kept
         trainer.restore(state, progress.done)
         events.stage("resume", f"{progress.done:,} of {settings.steps:,} steps were done before")
-    shape = f"{settings.height}x{settings.width} {'grey' if settings.channels == 1 else 'RGB'}"
-    events.stage("train", f"{len(trainer.images.training):,} images of {shape}, {settings.steps:,} steps")
+    images = f"{len(trainer.images.training):,} images of {settings.shape}"
+    events.stage("train", f"{images}, {settings.steps:,} steps")
     first, interval = trainer.done, max(settings.steps // _LOSSES, 1)
     began = kept_at = time.monotonic()
     spent = progress.seconds

@@ -27,7 +27,15 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["check", "--help"], ["calibrate", "--help"], ["doctor", "--help"], ["demo", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["check", "--help"],
+        ["calibrate", "--help"],
+        ["denoiser", "train", "--help"],
+        ["doctor", "--help"],
+        ["demo", "--help"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     done = run_in_python(
@@ -74,7 +82,7 @@ def commands() -> dict[str, click.Command]:
 
 def test_the_list_of_commands_says_what_the_commands_say() -> None:
     help_text = " ".join(CliRunner().invoke(group, ["--help"]).output.split())
-    assert set(commands()) == {"check", "calibrate", "doctor", "demo"}
+    assert set(commands()) == {"check", "calibrate", "denoiser", "doctor", "demo"}
     for name, one in commands().items():
         assert f"{name} {one.get_short_help_str(200)}" in help_text
 
