@@ -133,7 +133,7 @@ def test_the_oldest_go_but_not_those_in_use(tmp_path: Path, monkeypatch: pytest.
                 os.utime(path, (time.time() - age,) * 2)
             folders.append(kept.folder)
     monkeypatch.setattr(cache, "MOST_BYTES", 2500)
-    held = cache._locked(folders[0])
+    held = cache.locked(folders[0])
     assert held is not None
     with held, entry(root, tmp_path, "present") as kept:
         assert [folder.exists() for folder in folders] == [True, False, True]

@@ -12,7 +12,7 @@ from smoothscan._version import __version__
 BATCH = 64
 """Images of one step."""
 WIDTHS = (16, 32, 64)
-"""Channels at full, half and quarter size. Small: a scan runs the network some hundred thousand times."""
+"""Channels at full, half and quarter size. Small: a scan runs the network for every noisy image."""
 MULTIPLE = 2 ** (len(WIDTHS) - 1)
 """Height and width have to be multiples of this."""
 SIGMAS = (0.01, 0.6)
