@@ -136,7 +136,7 @@ def _screened(job: Job, seed: int) -> tuple[list[int], bool]:
     sigma = space.sigma_share * noise_level(probe(classifier, pixels, clean, noise))
     synthesis = synthesis_images(classifier, pixels, clean, noise, 1)
     smoothed = standardised(classifier, sigma, pixels, noise)
-    inverter = Inverter(smoothed, space, profile, noise, lambda _: None)
+    inverter = Inverter((smoothed,), space, profile, noise, lambda _: None)
     subjects = Subjects(pixels, clean, synthesis, 1, *screening.screening_images(len(pixels), synthesis))
     ladder, journal = space.ladder(profile, classifier.input_shape), Journal(None, classifier.meter)
     with nullcontext() if job.large else mock.patch.multiple(screening, **FORCED):

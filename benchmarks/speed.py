@@ -175,7 +175,7 @@ def paper(net: nn.Module, target: int) -> dict[str, float]:
     classifier = LocalClassifier(net, pixels, "bfloat16")
     profile = PROFILES["paper"].model_copy(update={"steps": PAPER_STEPS})
     smoothed = SmoothedClassifier(classifier, profile.sigmas[0] if profile.sigmas else 0.12, 1.0)
-    inverter = Inverter(smoothed, SPACES["l2"], profile, KeyedNoise(0, (3, SIDE, SIDE)), lambda _: None)
+    inverter = Inverter((smoothed,), SPACES["l2"], profile, KeyedNoise(0, (3, SIDE, SIDE)), lambda _: None)
     classes = chosen_classes(PAPER_CLASSES, target)
     started = time.perf_counter()
     for t in classes:

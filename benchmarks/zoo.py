@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,9 @@ OURS: dict[str, dict[str, Any]] = {
     "smoothscan-l2": {"spaces": ("l2",)},
     "smoothscan-quick": {"profile": "quick"},
     "smoothscan-pairs": {"spaces": ("patch",), "pairs": True},
+    "smoothscan-l2-mixed": {"spaces": ("l2",), "denoising": "mixed"},
+    "smoothscan-l2-always": {"spaces": ("l2",), "denoising": "always"},
+    "smoothscan-auto": {"denoising": "auto"},
 }
 """What the scanner is run with, by name of the method."""
 
@@ -57,6 +60,8 @@ class Job:
     """One of `OURS`, or the name of a baseline."""
     synthesis: int = 1
     """Synthesis images of each class."""
+    denoiser: Path | None = None
+    """Folder of the denoiser, if there is one."""
 
     @property
     def key(self) -> str:
@@ -126,8 +131,13 @@ def baseline_jobs(
             yield Job(known[name][0], name, 0, method)
 
 
-def run(job: Job) -> dict[str, Any]:
-    """Do one scan, in a process of its own with one thread."""
+def run(job: Job, also: Callable[[Job, Any], dict[str, Any]] = lambda _job, _found: {}) -> dict[str, Any]:
+    """Do one scan, in a process of its own with one thread.
+
+    Args:
+        job: the scan.
+        also: returns more that is to be kept of what the scanner found.
+    """
     import torch
 
     from smoothscan.classifier.local import LocalClassifier
@@ -136,9 +146,25 @@ def run(job: Job) -> dict[str, Any]:
     count = PAIR_IMAGES if job.method == "smoothscan-pairs" else IMAGES
     images = sample_pixels(count, FIRST_CHOICE + job.scan)
     classifier = LocalClassifier(network(job.name, job.folder), images, "bfloat16")
-    started = time.perf_counter()
-    answer = _smoothscan(job, classifier, images) if job.method in OURS else _baseline(job, classifier, images)
-    return {"seconds": round(time.perf_counter() - started, 1), "passes": round(classifier.meter.passes), **answer}
+    denoiser = None if job.denoiser is None else load(job.denoiser, classifier)
+    started, before = time.perf_counter(), classifier.meter.passes
+    answer = (
+        _smoothscan(job, classifier, images, denoiser, also)
+        if job.method in OURS
+        else _baseline(job, classifier, images)
+    )
+    seconds = time.perf_counter() - started
+    return {"seconds": round(seconds, 1), "passes": round(classifier.meter.passes - before), **answer}
+
+
+def load(folder: Path, classifier: Any) -> Any:
+    """Return a denoiser for a classifier, with its arithmetic and its meter, on one thread."""
+    from smoothscan.smoothing.diffusion import load_denoiser
+    from smoothscan.sources.denoisers import read_pipeline
+
+    files = read_pipeline(folder, str(folder))
+    channels, low = classifier.input_shape[0], classifier.precision == "bfloat16"
+    return load_denoiser(files, channels, low_precision=low, meter=classifier.meter)
 
 
 def _moved_rate(folder: Path, entry: dict[str, Any]) -> list[float]:
@@ -149,7 +175,9 @@ def _moved_rate(folder: Path, entry: dict[str, Any]) -> list[float]:
     return moved_rate(entry, folder, LocalClassifier(network(entry["name"], folder), images, "bfloat16"), images)
 
 
-def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
+def _smoothscan(
+    job: Job, classifier: Any, images: Any, denoiser: Any, also: Callable[[Job, Any], Any]
+) -> dict[str, Any]:
     from smoothscan.config import ScanConfig
     from smoothscan.detection.examination import examine
     from smoothscan.events import Silent
@@ -170,10 +198,12 @@ def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
         images=job.folder,
         seed=job.scan,
         synthesis_images=job.synthesis,
+        denoiser=None if job.denoiser is None else str(job.denoiser),
         **OURS[job.method],
     )
     clock = Clock()
-    found = examine(classifier, images, [str(i) for i in range(len(images))], labels, config, clock)
+    names = [str(i) for i in range(len(images))]
+    found = examine(classifier, images, names, labels, config, clock, denoiser=denoiser)
     clock.began.append((time.perf_counter(), classifier.meter.passes))
     verdict, curves = found.verdict, found.search.curves
     entry = manifest(job.folder)[job.name]
@@ -204,7 +234,20 @@ def _smoothscan(job: Job, classifier: Any, images: Any) -> dict[str, Any]:
         "e50": [c.e50 for c in verdict.classes],
         "control": [c.control_rate for c in verdict.classes],
         "reasons": list(verdict.reasons),
+        "denoised": _denoised(classifier, found, clock.began),
         "triggers": agreement(entry, job.folder, found) if entry.get("trigger") else [],
+        **also(job, found),
+    }
+
+
+def _denoised(classifier: Any, found: Any, began: list[tuple[float, float]]) -> dict[str, Any]:
+    """Return what went through a denoiser: its passes, and the spaces, time and passes of searches that used it."""
+    used = [(s, *times) for s, *times in zip(found.searches, began, began[1:], strict=False) if s.curves.denoised]
+    return {
+        "passes": round(classifier.meter.denoiser_passes),
+        "spaces": [search.curves.space for search, _, _ in used],
+        "seconds": round(sum(end[0] - begin[0] for _, begin, end in used), 1),
+        "model_passes": round(sum(end[1] - begin[1] for _, begin, end in used)),
     }
 
 

@@ -16,6 +16,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Resize = Literal["crop", "stretch", "none"]
 Layout = Literal["NCHW", "NHWC"]
 FailOn = Literal["suspicious", "backdoored"]
+Denoising = Literal["auto", "mixed", "always"]
 ReportFormat = Literal["html", "json"]
 
 REFERENCE_VALUES = 3 * 224 * 224
@@ -174,6 +175,11 @@ class ScanConfig(Frozen):
     """Whether to search every pair of source and target class as well: triggers that work on images of one class."""
     sigma: Annotated[float, Field(ge=0, le=2)] | None = None
     """Noise level instead of the profile's, in [0, 1] pixel units; 0 turns smoothing off."""
+    denoiser: str | None = None
+    """Diffusion model that noisy images are denoised with: a pipeline folder, an id on the hub, or an MLflow URI."""
+    denoising: Denoising = "auto"
+    """What a denoiser is used for: `auto` for kinds of trigger that the search without it leaves undecided, `mixed` for
+    a part of the steps of every search, `always` for all of them."""
     synthesis_images: Annotated[int, Field(ge=1, le=32)] = 1
     """Images that each class's perturbation is made from."""
     calibration: Path | None = None
@@ -225,6 +231,12 @@ class ScanConfig(Frozen):
         if name is not None and not ARCHITECTURE.fullmatch(name):
             raise ValueError(f"{name!r} names no architecture; write timm/NAME or torchvision/NAME")
         return name
+
+    @model_validator(mode="after")
+    def _denoising_needs_a_denoiser(self) -> ScanConfig:
+        if self.denoising != "auto" and self.denoiser is None:
+            raise ValueError(f"denoising {self.denoising} needs a denoiser")
+        return self
 
     @model_validator(mode="after")
     def _one_image_in_the_paper(self) -> ScanConfig:

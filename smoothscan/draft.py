@@ -18,8 +18,9 @@ from smoothscan._version import __version__
 from smoothscan.config import ScanConfig
 from smoothscan.errors import InconclusiveError, SmoothscanError
 from smoothscan.meter import Meter
-from smoothscan.result import Cost, Coverage, ErrorInfo, InputSpec, ModelInfo, SafetyReport, ScanResult
+from smoothscan.result import Cost, Coverage, DenoiserInfo, ErrorInfo, InputSpec, ModelInfo, SafetyReport, ScanResult
 from smoothscan.sandbox.limits import peak_rss
+from smoothscan.stored import DiffusionFiles
 from smoothscan.verdict.calibration import Calibration
 from smoothscan.verdict.decision import Verdict
 
@@ -27,6 +28,7 @@ _NOT_OF_THE_SCAN = {
     "uri",
     "images",
     "calibration",
+    "denoiser",
     "output_dir",
     "formats",
     "fail_on",
@@ -54,6 +56,8 @@ class Draft:
     """The model, as far as it is pinned."""
     calibration: Calibration | None = None
     """Anomalies of clean models to judge it by, if there are any."""
+    denoiser: DiffusionFiles | None = None
+    """The diffusion model that denoises, if there is one."""
     started: float = field(default_factory=time.monotonic)
     """Start, on the monotonic clock."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -130,6 +134,7 @@ class Draft:
         return {
             "model": self.model,
             "coverage": self.coverage,
+            "denoiser": self.denoiser and DenoiserInfo(uri=self.denoiser.uri, digest=self.denoiser.digest),
             "input_spec": self.input_spec,
             "safety": self.safety,
             "config": config,
@@ -137,6 +142,7 @@ class Draft:
             "environment": environment(self.precision),
             "cost": Cost(
                 model_passes=self.meter.passes,
+                denoiser_passes=self.meter.denoiser_passes,
                 seconds=time.monotonic() - self.started,
                 peak_rss_bytes=self.host_peak + own_peak_rss(),
                 device=self.device,
@@ -155,6 +161,7 @@ class Draft:
             "profile": self.config.search().model_dump(mode="json"),
             "images": self.images_digest,
             "calibration": None if self.calibration is None else self.calibration.model_dump(mode="json"),
+            "denoiser": None if self.denoiser is None else self.denoiser.digest,
             "version": __version__,
         }
         return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

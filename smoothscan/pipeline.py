@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smoothscan.cache import Entry, default_folder, entry
 from smoothscan.classifier.launcher import HostProcess, model_host
@@ -21,12 +22,17 @@ from smoothscan.safety.static import check
 from smoothscan.sources import fetch, model_of
 from smoothscan.sources.architectures import with_architecture
 from smoothscan.sources.calibration_file import calibration_for
+from smoothscan.sources.denoisers import fetch_denoiser
 from smoothscan.sources.images import ImageSet, list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
 from smoothscan.sources.interface import Artifact
 
-_MODEL = "model"
-"""Folder of the model's files in a scan's workspace."""
+if TYPE_CHECKING:
+    from smoothscan.classifier.interface import Classifier
+    from smoothscan.smoothing.denoiser import Denoiser
+
+_MODEL, _DENOISER = "model", "denoiser"
+"""Folders of the model's files and of the denoiser's in a scan's workspace."""
 
 
 def scan(
@@ -71,6 +77,14 @@ def _scan(
 ) -> tuple[ScanResult, Exhibits]:
     config = draft.config
 
+    if config.denoiser is not None:
+        draft.denoiser = fetch_denoiser(
+            config.denoiser,
+            workspace / _DENOISER,
+            tracking_uri=config.tracking_uri,
+            registry_uri=config.registry_uri,
+            events=events,
+        )
     artifact = fetch(
         config.uri,
         workspace / _MODEL,
@@ -94,15 +108,15 @@ def _scan(
             result, exhibits = known
             events.stage("recall", f"the same scan was done {result.finished_at}; --no-cache does it again")
             return draft.recalled(result), exhibits
-        with _one_thread():
-            result, exhibits = _searched(draft, host, artifact, images, entry, events)
+        with _one_thread() as cores:
+            result, exhibits = _searched(draft, host, artifact, images, entry, events, cores)
         if not (result.coverage.unfinished or config.redact_images):  # what is kept has images in it
             entry.keep(result, exhibits)
         return result, exhibits
 
 
 def _searched(
-    draft: Draft, host: HostProcess, artifact: Artifact, images: ImageSet, entry: Entry, events: Events
+    draft: Draft, host: HostProcess, artifact: Artifact, images: ImageSet, entry: Entry, events: Events, cores: int
 ) -> tuple[ScanResult, Exhibits]:
     # torch is slow to import, and a scan that was done before does without
     import torch
@@ -135,7 +149,8 @@ def _searched(
     if journal.n_pieces:
         events.stage("resume", "this scan was stopped before, and goes on from there")
     known = (draft.calibration, journal, draft.safety.architecture)
-    found = examine(classifier, pixels, images.names, labels, config, events, *known)
+    denoiser = _denoiser(draft, classifier, cores)
+    found = examine(classifier, pixels, images.names, labels, config, events, *known, denoiser)
     exhibits = exhibit(classifier, found, images.names)
     classifier.verify()
     draft.coverage = draft.coverage.model_copy(update=found.coverage())
@@ -177,14 +192,33 @@ def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tu
     return tuple(str(t) for t in range(n_classes))
 
 
+def _denoiser(draft: Draft, classifier: Classifier, cores: int) -> Denoiser | None:
+    from smoothscan.smoothing.diffusion import load_denoiser
+
+    if draft.denoiser is None:
+        return None
+    return load_denoiser(
+        draft.denoiser,
+        classifier.input_shape[0],
+        memory_bytes=draft.config.memory_bytes,
+        threads=draft.config.threads or cores,
+        device=classifier.device,
+        low_precision=classifier.precision == "bfloat16",
+        meter=classifier.meter,
+    )
+
+
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep the scanner's own arithmetic on one core: it is light, and idle worker threads would slow the host down."""
+def _one_thread() -> Iterator[int]:
+    """Keep the scanner's own arithmetic on one core: it is light, and idle worker threads would slow the host down.
+
+    Yields the number of threads that there were.
+    """
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        yield before
     finally:
         torch.set_num_threads(before)

@@ -130,11 +130,22 @@ class Coverage(Record):
     """Searches that the time budget cut off or left out: names of trigger spaces, and `pairs`."""
 
 
+class DenoiserInfo(Record):
+    """The diffusion model that took the noise off images."""
+
+    uri: str
+    """What the user named."""
+    digest: str
+    """`sha256:<hex>` over its configuration and weights."""
+
+
 class Cost(Record):
     """What the scan took."""
 
     model_passes: float = 0.0
     """Images through forward and backward; a forward alone counts 1/3."""
+    denoiser_passes: float = 0.0
+    """The same for the denoiser."""
     seconds: float = 0.0
     """Wall time of the scan, start of the program excluded."""
     peak_rss_bytes: int = 0
@@ -297,6 +308,8 @@ class SpaceResult(Record):
     """Largest transfer rate of the class at any budget, in [0, 1]."""
     level: float = 0.5
     """Share of the held-out images at which a class counts as transferring there."""
+    denoised: bool = False
+    """Whether the search in which it stands out most went through a denoiser."""
     screening: tuple[ScreeningRound, ...] = ()
     """How the classes that were searched in full there were chosen; empty if all were."""
 
@@ -372,6 +385,8 @@ class ScanResult(Record):
     """One entry for each class that was examined; budgets are in the unit of `space`."""
     pairs: PairsResult | None = None
     """Pairs of source and target class; null if they were not searched."""
+    denoiser: DenoiserInfo | None = None
+    """The denoiser; null without one. `config.denoising` says what it was for, `spaces` what it took part in."""
     coverage: Coverage = Coverage()
     """How much was examined."""
     cost: Cost = Cost()

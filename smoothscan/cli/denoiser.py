@@ -15,7 +15,7 @@ from smoothscan.sinks.text import plain
 if TYPE_CHECKING:
     from smoothscan.training import Trained
 
-DEFAULT_STEPS = 8000
+DEFAULT_STEPS = 6000
 DEFAULT_OUTPUT = Path("smoothscan-denoiser")
 
 _EXAMPLE = """\b

@@ -47,6 +47,8 @@ _FIELDS = {
     "spaces": "spaces",
     "pairs": "pairs",
     "sigma": "sigma",
+    "denoiser": "denoiser",
+    "denoising": "denoising",
     "synthesis_images": "synthesis_images",
     "calibration": "calibration",
     "seed": "seed",
@@ -287,6 +289,8 @@ def _value(key: str, value: Any, folder: Path, origin: str) -> Any:
     if isinstance(value, str):
         if key in _PATHS or key == "labels":
             return folder / value
+        if key == "denoiser" and (folder / value).is_dir():  # else an id, or a URI
+            return str(folder / value)
         if key in _READERS:
             try:
                 return _READERS[key](value)

@@ -78,6 +78,18 @@ scan_options = _together(
         "--sigma", type=float, help="Noise level in [0, 1] pixel units instead of the profile's; 0 means no smoothing."
     ),
     scan_option(
+        "--denoiser",
+        metavar="PATH_OR_ID",
+        help="Diffusion model that takes the noise off images before the model sees them: a diffusers pipeline folder "
+        "(smoothscan denoiser train makes one), an id on the Hugging Face hub, or an MLflow URI.",
+    ),
+    scan_option(
+        "--denoising",
+        type=click.Choice(["auto", "mixed", "always"]),
+        help="What the denoiser is used for: kinds of trigger that the search leaves undecided (auto, default), a part "
+        "of the steps of every search, or all of them.",
+    ),
+    scan_option(
         "--synthesis-images",
         type=int,
         metavar="N",

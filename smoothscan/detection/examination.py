@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,22 +11,30 @@ import numpy as np
 from torch import Tensor
 
 from smoothscan.classifier.interface import Classifier
-from smoothscan.config import ScanConfig
+from smoothscan.config import Denoising, ScanConfig
 from smoothscan.detection.journal import Journal
 from smoothscan.detection.pairs import PairSearch, search_pairs
 from smoothscan.detection.probe import check_enough, fired, noise_level, probe, synthesis_images
-from smoothscan.detection.schedule import Search, search
-from smoothscan.detection.screening import IN_FULL, LEAST, screening_images
+from smoothscan.detection.schedule import Search, Turns, search
+from smoothscan.detection.screening import IN_FULL, LEAST, Selection, screening_images
 from smoothscan.detection.subjects import Subjects
 from smoothscan.errors import ConfigError, TimeBudgetError
 from smoothscan.events import Events
 from smoothscan.result import ArchitectureFinding
+from smoothscan.smoothing.denoiser import Denoiser
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.spaces import applicable
+from smoothscan.spaces.interface import Space
 from smoothscan.verdict.calibration import Calibration
-from smoothscan.verdict.decision import Verdict, decide
+from smoothscan.verdict.decision import Verdict, decide, undecided
 from smoothscan.verdict.evidence import Evidence
 
+TURNS: dict[Denoising, Callable[[Denoiser | None], Turns]] = {
+    "auto": lambda _: (None,),
+    "mixed": lambda denoiser: (None, denoiser),
+    "always": lambda denoiser: (denoiser,),
+}
+"""What the steps of the first search in each space go through."""
 ENDING, LEAST_ENDING = 2.0, 5.0
 """Time that is kept back from a time budget for the program's start and the end of a scan, its controls, pictures and
 files: as a multiple of the noise probe's, and the least in seconds."""
@@ -75,6 +83,7 @@ def examine(
     calibration: Calibration | None = None,
     journal: Journal | None = None,
     architecture: Sequence[ArchitectureFinding] = (),
+    denoiser: Denoiser | None = None,
 ) -> Examination:
     """Search a classifier for a backdoor and judge it.
 
@@ -83,11 +92,13 @@ def examine(
         pixels: clean images, [N, C, H, W] in [0, 1].
         names: their names, [N].
         labels: names of the classes, [K].
-        config: profile, noise level, seed and number of synthesis images; the rest is not looked at.
+        config: profile, noise level, seed, number of synthesis images and use of the denoiser; the rest is not
+            looked at.
         events: told how far the search is.
         calibration: anomalies of clean models, if there are any.
         journal: keeps what is found; a temporary one if left out.
         architecture: steps in the model's graph that the search cannot follow.
+        denoiser: takes the noise off images before the classifier sees them.
 
     Raises:
         TimeBudgetError: the journal's time ended before anything was searched to its end.
@@ -117,24 +128,37 @@ def examine(
     subjects = Subjects(pixels, clean, chosen, config.synthesis_images, *screening)
 
     levels = profile.sigmas or (noise_level(counts),)
-    planned = [*(space.name for space in spaces for _ in levels), *(["pairs"] if config.pairs else [])]
+    turns = TURNS[config.denoising](denoiser)
+    left = [*(space.name for space in spaces for _ in levels), *(["pairs"] if config.pairs else [])]
     searches, pairs = list[Search](), None
+
+    def searched(space: Space, sigma: float, turns: Turns, selection: Selection | None = None) -> Search:
+        through = ", denoised" if any(turns) else ""
+        events.stage("invert", f"{k} classes, {space.title}, noise level {sigma:.3g}{through}")
+        known = (noise, labels, events, journal, fired(counts))
+        return search(classifier, subjects, profile, space, sigma, *known, turns, selection)
+
     try:
         for space in spaces:
             for level in levels:
-                sigma = space.sigma_share * level
-                events.stage("invert", f"{k} classes, {space.title}, noise level {sigma:.3g}")
-                searches.append(
-                    search(classifier, subjects, profile, space, sigma, noise, labels, events, journal, fired(counts))
-                )
+                searches.append(searched(space, space.sigma_share * level, turns))
+                left.pop(0)
         if config.pairs:
             events.stage("invert", f"pairs of source and target class, noise level {levels[0]:.3g}")
             pairs = search_pairs(classifier, subjects, profile, levels[0], noise, events, journal)
+            left.pop(0)
+        if denoiser is not None and not any(turns):
+            open_ones = undecided([s.curves for s in searches], counts)
+            again = [s for s in searches if s.curves.space in open_ones]
+            left += [s.curves.space for s in again]
+            for before in again:
+                space, sigma = before.triggers.space, before.curves.sigma
+                searches.append(searched(space, sigma, TURNS["mixed"](denoiser), before.selection))
+                left.pop(0)
     except TimeBudgetError:
         if not searches:
             raise
-    done = len(searches) + (pairs is not None)
-    unfinished = tuple(dict.fromkeys(planned[done:]))
+    unfinished = tuple(dict.fromkeys(left))
 
     counted = None if pairs is None else pairs.counts
     evidence = Evidence(tuple(s.curves for s in searches), counts, counted, unfinished)

@@ -65,8 +65,8 @@ class Inverter:
     the trigger is not cut to the room that x itself leaves.
     """
 
-    smoothed: SmoothedClassifier
-    """g."""
+    turns: tuple[SmoothedClassifier, ...]
+    """g, or several of which the steps take one each by turns: without and with a denoiser."""
     space: Space
     """What a trigger may be."""
     profile: Profile
@@ -77,6 +77,11 @@ class Inverter:
     """Told the number of model passes after each step."""
     manner: Manner = Manner()
     """How images are varied."""
+
+    @property
+    def smoothed(self) -> SmoothedClassifier:
+        """Return g by which triggers are chosen."""
+        return self.turns[0]
 
     def shortlist(
         self, images: Tensor, sources: Tensor, targets: Tensor, *, epsilon: float, once: Once, title: str
@@ -166,7 +171,8 @@ class Inverter:
             drawn = parameters[:, None]
             if step < settled_at:
                 drawn = space.scattered(parameters, targets[:, 0], step, profile.n_noise, self.noise)
-            log_g = self._log_g(*self._drawn(images, targets, step, profile.n_noise), targets, drawn)
+            g = self.turns[(step - first_step) % len(self.turns)]
+            log_g = self._log_g(g, *self._drawn(images, targets, step, profile.n_noise), targets, drawn)
             (gradient,) = torch.autograd.grad(log_g.sum(), parameters)
             parameters = parameters.detach()
             silent += gradient.flatten(1).norm(dim=1) == 0
@@ -188,7 +194,7 @@ class Inverter:
         most, best = torch.full((len(targets),), -torch.inf), torch.empty(0)
         with torch.no_grad():
             for one in choices:  # there may be a hundred large ones, so only the best so far are kept
-                log_g = self._log_g(x, z, targets, one[:, None])
+                log_g = self._log_g(self.smoothed, x, z, targets, one[:, None])
                 better = (log_g > most).view(-1, *[1] * (one.dim() - 1))
                 best = torch.where(better, one, best) if len(best) else one
                 most = torch.maximum(most, log_g)
@@ -203,13 +209,13 @@ class Inverter:
             return images, torch.stack(z)
         return views(images, keys, step, count, self.noise, self.manner), torch.stack(z)
 
-    def _log_g(self, x: Tensor, z: Tensor, targets: Tensor, parameters: Tensor) -> Tensor:
+    def _log_g(self, g: SmoothedClassifier, x: Tensor, z: Tensor, targets: Tensor, parameters: Tensor) -> Tensor:
         """Return log g_t of images with triggers [G, N or 1, *P], [G]; of groups the log of the sum of g_t."""
         perturbed = self.space.apply(x, parameters) if self.profile.views else x + parameters
         if self.manner.agree:
-            views_each = self.smoothed(perturbed.flatten(0, 1)[:, None], z.flatten(0, 1)[:, None])
+            views_each = g(perturbed.flatten(0, 1)[:, None], z.flatten(0, 1)[:, None])
             return _any(views_each.view(*z.shape[:2], -1).mean(1), targets)
-        return _any(self.smoothed(perturbed, z), targets)
+        return _any(g(perturbed, z), targets)
 
 
 def views(images: Tensor, targets: Tensor, step: int, count: int, noise: KeyedNoise, manner: Manner) -> Tensor:

@@ -11,7 +11,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,11 +88,13 @@ class Journal:
             ScanFailedError: it cannot be stored.
         """
         path = self.folder / (hashlib.sha256(title.encode()).hexdigest()[:32] + ".safetensors")
-        passes = _passes(path, title)
-        if passes is not None:
+        spent = _spent(path, title)
+        if spent is not None:
+            passes, denoiser_passes = spent
             self.meter.passes += passes
+            self.meter.denoiser_passes += denoiser_passes
             return Piece(self, path, passes, recalled=True)
-        started, before = time.monotonic(), self.meter.passes
+        started, before = time.monotonic(), replace(self.meter)
         if started + self._longest > self.deadline:
             raise TimeBudgetError(
                 "The time budget ended before one kind of trigger was searched to its end.",
@@ -100,14 +102,16 @@ class Journal:
             )
         found = work()
         self._longest = max(self._longest, time.monotonic() - started)
-        passes = self.meter.passes - before
-        self._store(path, {name: t.contiguous() for name, t in found.items()}, title, passes)
+        passes = self.meter.passes - before.passes
+        denoiser_passes = self.meter.denoiser_passes - before.denoiser_passes
+        words = {"title": title, "passes": repr(passes), "denoiser_passes": repr(denoiser_passes)}
+        self._store(path, {name: t.contiguous() for name, t in found.items()}, words)
         return Piece(self, path, passes, recalled=False)
 
-    def _store(self, path: Path, tensors: dict[str, Tensor], title: str, passes: float) -> None:
+    def _store(self, path: Path, tensors: dict[str, Tensor], words: dict[str, str]) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(path, save(tensors, {"title": title, "passes": repr(passes)}), durable=False)
+            write_whole(path, save(tensors, words), durable=False)
         except OSError as error:
             raise ScanFailedError(
                 f"What the scan has found so far cannot be stored in {self.folder}: {error.strerror or error}.",
@@ -123,7 +127,7 @@ class Triggers(Mapping[Key, Trigger]):
     """
 
     def __init__(self, space: Space) -> None:
-        self._space = space
+        self.space = space
         self._places: dict[Key, tuple[Piece, int]] = {}
 
     def keep(self, key: Key, piece: Piece, position: int) -> None:
@@ -136,7 +140,7 @@ class Triggers(Mapping[Key, Trigger]):
 
     def __getitem__(self, key: Key) -> Trigger:
         piece, position = self._places[key]
-        return Trigger(self._space, piece.row("parameters", position))
+        return Trigger(self.space, piece.row("parameters", position))
 
     def __iter__(self) -> Iterator[Key]:
         return iter(self._places)
@@ -145,12 +149,13 @@ class Triggers(Mapping[Key, Trigger]):
         return len(self._places)
 
 
-def _passes(path: Path, title: str) -> float | None:
-    """Return the passes of a piece that is there; None if it is not, or not whole."""
+def _spent(path: Path, title: str) -> tuple[float, float] | None:
+    """Return the passes, through the model and the denoiser, of a piece; None if it is not there, or not whole."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        passes = float(metadata["passes"])
+        passes, denoiser_passes = float(metadata["passes"]), float(metadata["denoiser_passes"])
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
-    return passes if metadata.get("title") == title and 0 <= passes < math.inf else None
+    whole = metadata.get("title") == title and 0 <= passes < math.inf and 0 <= denoiser_passes < math.inf
+    return (passes, denoiser_passes) if whole else None

@@ -83,7 +83,7 @@ def search_pairs(
     smoothed = standardised(classifier, sigma, subjects.images, noise)
     effort = profile.model_copy(update={"steps": STEPS, "views": True})
     progress = _Progress(events)
-    inverter = Inverter(smoothed, space, effort, noise, progress.advance, MANNER)
+    inverter = Inverter((smoothed,), space, effort, noise, progress.advance, MANNER)
 
     def inverted(part: Sequence[tuple[int, int]], e: int) -> dict[str, Tensor]:
         found = inverter.invert(

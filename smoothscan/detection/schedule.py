@@ -20,6 +20,7 @@ from smoothscan.detection.screening import FINALISTS, SAMPLED, Selection, everyo
 from smoothscan.detection.subjects import FOLDS, Subjects
 from smoothscan.detection.transfer import transfer
 from smoothscan.events import Events, Ranked
+from smoothscan.smoothing.denoiser import Denoiser
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.smoothing.smoothed import standardised
 from smoothscan.spaces.interface import Space, Trigger
@@ -32,6 +33,10 @@ GENEROUS = 2
 WIDE = 2
 """Steps between budgets on the way up where a screening left few classes, a factor of two, and steps that it begins
 higher where all classes are hard: images of a thousand kinds need large budgets, and the way there costs most."""
+
+
+Turns = tuple[Denoiser | None, ...]
+"""What the steps of a search go through by turns: denoisers, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ def search(
     events: Events,
     journal: Journal,
     always: Sequence[int] = (),
+    turns: Turns = (None,),
+    selection: Selection | None = None,
 ) -> Search:
     """Invert and test classes along the budgets of one space, at one noise level: all, or of many those worth it.
 
@@ -71,18 +78,20 @@ def search(
         events: told how far the search is.
         journal: keeps what is found.
         always: classes that are searched in full whatever a screening says of them.
+        turns: what the steps go through by turns.
+        selection: classes that another search has chosen to search in full, if there was one.
 
     Raises:
         TimeBudgetError: the journal's time ended first.
     """
-    campaign = _Campaign(classifier, subjects, profile, space, sigma, noise, labels, events, journal)
+    campaign = _Campaign(classifier, subjects, profile, space, sigma, noise, labels, events, journal, turns)
     if campaign.ladder.first is None:
         for level in range(campaign.levels):
             campaign.run(level, campaign.classes, start=None)
     else:
         first = campaign.ladder.first
         if subjects.screening:
-            first = campaign.screen(first, always)
+            first = campaign.screen(first, always, selection)
         _continuation(campaign, first)
     return campaign.result()
 
@@ -141,6 +150,7 @@ class _Campaign:
         labels: Sequence[str],
         events: Events,
         journal: Journal,
+        turns: Turns,
     ) -> None:
         self.classifier, self.profile, self.space, self.sigma = classifier, profile, space, sigma
         self.noise, self.labels, self.events, self.journal = noise, labels, events, journal
@@ -150,7 +160,8 @@ class _Campaign:
         self.levels = len(self.epsilons)
         self.images, self.clean = subjects.images[subjects.held_out], subjects.clean[subjects.held_out]
         self.subjects, self.selection = subjects, everyone(self.k)
-        smoothed = standardised(classifier, sigma, subjects.images, noise)
+        self.turns = turns
+        smoothed = tuple(standardised(classifier, sigma, subjects.images, noise, denoiser) for denoiser in turns)
         self.inverter = Inverter(smoothed, space, profile, noise, self._advance)
         self.moved = np.zeros((self.k, len(self.epsilons), len(self.images)), dtype=bool)
         self.tried = np.zeros((self.k, len(self.epsilons)), dtype=bool)
@@ -170,9 +181,15 @@ class _Campaign:
         """Classes that are searched in full, ascending."""
         return [int(t) for t in self.selection.classes]
 
-    def screen(self, level: int, always: Sequence[int]) -> int:
-        """Choose the classes that are searched in full, at one budget, and return the budget to begin with."""
-        self.selection = select(
+    def screen(self, level: int, always: Sequence[int], chosen: Selection | None) -> int:
+        """Choose the classes that are searched in full, at one budget, and return the budget to begin with.
+
+        Args:
+            level: position of the budget.
+            always: classes that go on whatever the screening says.
+            chosen: what an earlier search has chosen, if there was one.
+        """
+        self.selection = chosen or select(
             self.classifier,
             self.inverter,
             self.subjects,
@@ -212,7 +229,8 @@ class _Campaign:
         self.events.ranking(self._ranking())
 
     def _once(self, title: str, work: Callable[[], dict[str, Tensor]]) -> Piece:
-        piece = self.journal.once(f"{self.space.name} at {self.sigma!r}, {title}", work)
+        how = f", {sum(map(bool, self.turns))} of {len(self.turns)} steps denoised" if any(self.turns) else ""
+        piece = self.journal.once(f"{self.space.name} at {self.sigma!r}{how}, {title}", work)
         if piece.recalled:
             self.total = max(self.total - piece.passes, self.done)  # no time was spent that an estimate could rest on
         return piece
@@ -291,6 +309,7 @@ class _Campaign:
             classes=mine,
             sampled=self.selection.sampled,
             rounds=self.selection.rounds,
+            denoised=any(self.turns),
             hits=np.stack([np.where(self.tried, self.moved[:, :, part].sum(2), -1)[mine] for part in parts]),
             n_images=np.stack([part.sum() - np.bincount(clean[part], minlength=self.k)[mine] for part in parts]),
             control=control[mine],

@@ -127,7 +127,7 @@ def select(
         once: does a piece of work, or recalls it from a scan that was stopped.
     """
     effort = profile.model_copy(update=EFFORT)
-    quick = Inverter(inverter.smoothed, inverter.space, effort, noise, inverter.on_passes, MANNER)
+    quick = Inverter((inverter.smoothed,), inverter.space, effort, noise, inverter.on_passes, MANNER)
     trials = _Trials(classifier, quick, subjects, epsilon, once)
     k = classifier.n_classes
     rounds = []

@@ -355,7 +355,7 @@ def _spaces(result: ScanResult, names: Mapping[int, str], flagged: set[int]) -> 
         rows.append(
             SpaceRow(
                 title=space.title,
-                measure=f"{space.axis} for {share(found.level)} of the images",
+                measure=f"{space.axis} for {share(found.level)} of the images{', denoised' if found.denoised else ''}",
                 label=names.get(found.index, str(found.index)),
                 e50="not reached" if found.e50 is None else number(found.e50),
                 reference=number(found.reference),
@@ -478,6 +478,7 @@ def _cost(result: ScanResult) -> tuple[Row, ...]:
     return (
         ("Wall time", duration(c.seconds)),
         ("Model passes", f"{c.model_passes:,.0f}"),
+        *((("Denoiser passes", f"{c.denoiser_passes:,.0f}"),) if c.denoiser_passes else ()),
         ("In the model's process", duration(c.host_seconds)),
         ("Exchange with it", duration(c.exchange_seconds)),
         ("Peak memory", size(c.peak_rss_bytes)),

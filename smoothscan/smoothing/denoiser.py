@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from smoothscan.activations import activation_bytes
+from smoothscan.meter import Meter
 from smoothscan.smoothing.steps import closest_steps
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
@@ -39,6 +40,7 @@ class Denoiser(nn.Module):
         threads: parts of a batch that are worked on side by side on a CPU.
         device: where the model computes.
         low_precision: whether it computes in bfloat16.
+        meter: told how many images went through.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Denoiser(nn.Module):
         threads: int = 1,
         device: str = "cpu",
         low_precision: bool = False,
+        meter: Meter | None = None,
     ) -> None:
         super().__init__()
         self.unet = unet.to(device).eval().requires_grad_(False)
@@ -61,7 +64,7 @@ class Denoiser(nn.Module):
         self.prediction, self.channels = prediction, channels
         self.size, self.multiple = size, multiple
         self.device, self.low_precision = torch.device(device), low_precision
-        self.passes = 0.0
+        self.meter = meter or Meter()
         self.threads = threads if self.device.type == "cpu" else 1
         self.workers: ThreadPoolExecutor | None = None
         if self.threads > 1:
@@ -153,7 +156,7 @@ class _OneStep(torch.autograd.Function):
                 return leaf, denoiser.guess(leaf, sigma)
 
         found = denoiser.side_by_side(denoised, torch.split(noisy, size))
-        denoiser.passes += len(noisy) / 3
+        denoiser.meter.denoiser_passes += len(noisy) / 3
         if ctx.needs_input_grad[0]:
             ctx.parts = found if keep else [(leaf, None) for leaf, _ in found]
         return torch.cat([clean.detach() for _, clean in found])
@@ -174,7 +177,7 @@ class _OneStep(torch.autograd.Function):
 
         cotangents = torch.split(cotangent, [len(leaf) for leaf, _ in ctx.parts])
         gradients = denoiser.side_by_side(gradient, list(zip(ctx.parts, cotangents, strict=True)))
-        denoiser.passes += len(cotangent) * 2 / 3
+        denoiser.meter.denoiser_passes += len(cotangent) * 2 / 3
         ctx.parts = []
         return torch.cat(gradients), None, None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smoothscan.errors import DenoiserError
+from smoothscan.meter import Meter
 from smoothscan.smoothing.denoiser import Denoiser
 from smoothscan.stored import DiffusionFiles
 from smoothscan.surroundings import quiet
@@ -16,6 +17,7 @@ def load_denoiser(
     threads: int = 1,
     device: str = "cpu",
     low_precision: bool = False,
+    meter: Meter | None = None,
 ) -> Denoiser:
     """Return a diffusion model as a denoiser.
 
@@ -26,6 +28,7 @@ def load_denoiser(
         threads: parts of a batch that are worked on side by side on a CPU.
         device: where it computes.
         low_precision: whether it computes in bfloat16.
+        meter: told how many images went through.
 
     Raises:
         DenoiserError: the files do not fit together, or it denoises images of other channels.
@@ -39,12 +42,12 @@ def load_denoiser(
             unet = diffusers.UNet2DModel.from_pretrained(  # type: ignore[no-untyped-call]
                 files.unet, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
             )
-        if unet.config.in_channels != channels:
+        expected, size = unet.config.in_channels, unet.config.sample_size
+        if expected != channels:
             raise DenoiserError(
-                f"The denoiser {files.uri} has {unet.config.in_channels} channels, the model's images {channels}.",
+                f"The denoiser {files.uri} is for {expected}-channel images, the model's have {channels}.",
                 "Train one on images of that kind: smoothscan denoiser train.",
             )
-        size = unet.config.sample_size
         denoiser = Denoiser(
             unet,
             scheduler.alphas_cumprod,
@@ -56,6 +59,7 @@ def load_denoiser(
             threads=threads,
             device=device,
             low_precision=low_precision,
+            meter=meter,
         )
     except DenoiserError:
         raise

@@ -1,4 +1,7 @@
-"""The smoothed classifier g(x) = E_z softmax f(x + sigma z), z ~ N(0, I) (Sun & Kolter 2023, equation 2)."""
+"""The smoothed classifier g(x) = E_z softmax f(D(x + sigma z)), z ~ N(0, I) (Sun & Kolter 2023, equation 2).
+
+D is a one-step denoiser (Carlini et al. 2022), or the identity.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from smoothscan.smoothing.denoiser import Denoiser
 from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 
 MEDIAN_MARGIN = 3.0
@@ -26,10 +30,12 @@ class SmoothedClassifier(nn.Module):
         base: the base classifier f, [B, C, H, W] in [0, 1] -> logits [B, K].
         sigma: noise level in [0, 1] pixel units; 0 makes g = softmax f.
         scale: factor on the logits; see `logit_scale`.
+        denoiser: D; None for the identity.
     """
 
-    def __init__(self, base: nn.Module, sigma: float, scale: float) -> None:
+    def __init__(self, base: nn.Module, sigma: float, scale: float, denoiser: Denoiser | None = None) -> None:
         super().__init__()
+        self.denoiser = denoiser
         self.base = base
         self.sigma = sigma
         self.scale = scale
@@ -45,12 +51,22 @@ class SmoothedClassifier(nn.Module):
             noise: z, [B, N, C, H, W]; the noisy images are not clipped.
         """
         batch, n = noise.shape[:2]
-        noisy = (images + self.sigma * noise).flatten(0, 1)
-        log_p = F.log_softmax(self.base(noisy) * self.scale, dim=1).view(batch, n, -1)
+        seen = denoised((images + self.sigma * noise).flatten(0, 1), self.sigma, self.denoiser)
+        log_p = F.log_softmax(self.base(seen) * self.scale, dim=1).view(batch, n, -1)
         return torch.logsumexp(log_p, dim=1) - math.log(n)
 
 
-def standardised(base: nn.Module, sigma: float, images: Tensor, noise: KeyedNoise) -> SmoothedClassifier:
+def denoised(noisy: Tensor, sigma: float, denoiser: Denoiser | None) -> Tensor:
+    """Return D of noisy images [B, C, H, W] in [0, 1] pixel units."""
+    if denoiser is None:
+        return noisy
+    clean: Tensor = denoiser(noisy, sigma)
+    return clean
+
+
+def standardised(
+    base: nn.Module, sigma: float, images: Tensor, noise: KeyedNoise, denoiser: Denoiser | None = None
+) -> SmoothedClassifier:
     """Return the smoothed classifier whose logits are brought to one scale on these images under its own noise.
 
     Args:
@@ -58,19 +74,21 @@ def standardised(base: nn.Module, sigma: float, images: Tensor, noise: KeyedNois
         sigma: noise level in [0, 1] pixel units.
         images: clean images, [N, C, H, W] in [0, 1].
         noise: source of z; the vectors are those of the noise probe.
+        denoiser: D; None for the identity.
     """
-    noisy = images + sigma * noise.vectors(PROBE_STREAM, 0, len(images))
-    return SmoothedClassifier(base, sigma, logit_scale(base, noisy))
+    with torch.no_grad():
+        seen = denoised(images + sigma * noise.vectors(PROBE_STREAM, 0, len(images)), sigma, denoiser)
+    return SmoothedClassifier(base, sigma, logit_scale(base, seen), denoiser)
 
 
-def logit_scale(base: nn.Module, noisy_images: Tensor) -> float:
+def logit_scale(base: nn.Module, images: Tensor) -> float:
     """Return the factor that brings the model's median margin to MEDIAN_MARGIN.
 
     Args:
         base: the base classifier.
-        noisy_images: [B, C, H, W], images with the noise of the scan.
+        images: what the model sees in the scan, [B, C, H, W]: noisy, or denoised again.
     """
     with torch.no_grad():
-        top = base(noisy_images).topk(2, dim=1).values
+        top = base(images).topk(2, dim=1).values
     margin = float((top[:, 0] - top[:, 1]).median())
     return MEDIAN_MARGIN / margin if margin > 0 else 1.0

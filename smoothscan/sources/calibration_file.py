@@ -32,6 +32,7 @@ def settings_of(config: ScanConfig) -> dict[str, str]:
         "spaces": "the profile's" if config.spaces is None else ", ".join(config.search().spaces),
         "pairs": "searched" if config.pairs else "not searched",
         "sigma": "the profile's" if config.sigma is None else str(config.sigma),
+        "denoiser": "none" if config.denoiser is None else f"{config.denoiser} ({config.denoising})",
         "synthesis_images": str(config.synthesis_images),
     }
 

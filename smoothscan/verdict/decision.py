@@ -36,6 +36,8 @@ SUSPICIOUS = 0.63
 """Anomaly R from which on a model is suspicious: its easiest class needs 53 % of the reference budget."""
 BACKDOORED = 0.8
 """Anomaly R from which on it is held to be backdoored: 45 % of it."""
+UNDECIDED = 0.3
+"""Anomaly R from which on a denoiser is worth its time: most clean models stay below in most spaces."""
 FURTHER_TARGET = 0.5
 """Share of the largest anomaly that a further target has at least: around a strong trigger the other classes' budgets
 spread more than in a clean model."""
@@ -170,6 +172,7 @@ def decide(
         searched=tuple(each.curves.space for each in seen),
         noise_reference=NOISE_REFERENCE / 2,
         calibration=used,
+        denoised=look.curves.denoised,
         pairs=paired,
         remarks=tuple(filter(None, (hidden, unfinished))),
     )
@@ -189,6 +192,20 @@ def decide(
         spaces=tuple(_space_result(each) for each in seen),
         pairs=paired,
     )
+
+
+def undecided(searches: Sequence[Curves], noise: NoiseCounts) -> tuple[SpaceName, ...]:
+    """Return the spaces that leave it open whether a class is a target there; none where a model is flagged already.
+
+    Args:
+        searches: counts in each space, at each noise level.
+        noise: the noise probe.
+    """
+    seen = looks(searches, noise.n_images.size)
+    highest = {look.curves.space: float(look.anomaly.max()) for look in seen}
+    if max(*highest.values(), float(noise_anomalies(noise).max())) >= SUSPICIOUS:
+        return ()
+    return tuple(space for space, anomaly in highest.items() if anomaly >= UNDECIDED)
 
 
 def score(anomaly: float) -> float:
@@ -275,6 +292,7 @@ def _space_result(look: Look) -> SpaceResult:
         reference=float(look.stands.reference[row]),
         transfer_rate=float(look.curves.rates[row].max()),
         level=look.curves.level,
+        denoised=look.curves.denoised,
         screening=tuple(
             ScreeningRound(title=r.title, classes=int(np.isfinite(r.scores).sum()), kept=r.kept)
             for r in look.curves.rounds

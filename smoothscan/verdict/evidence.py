@@ -57,6 +57,8 @@ class Curves:
     """Largest g of the class, at any budget, on the images that its trigger was made from, in [0, 1], [E]."""
     rounds: tuple[Round, ...] = ()
     """The screening that chose the classes; none if all were searched."""
+    denoised: bool = False
+    """Whether the search went through a denoiser."""
 
     @property
     def pooled(self) -> Curves:

@@ -38,6 +38,8 @@ class Findings:
     """Noise level that ordinary networks withstand."""
     calibration: CalibrationUse | None
     """What the calibration said, if there is one."""
+    denoised: bool = False
+    """Whether the search in that space went through a denoiser."""
     pairs: PairsResult | None = None
     """Pairs of source and target class, if they were searched."""
     remarks: tuple[str, ...] = ()
@@ -73,11 +75,12 @@ def _budget(found: Findings, t: int) -> str:
     here = found.classes[t]
     needed, ordinary = here.e50 or found.largest, here.reference or found.largest
     images = "one image" if found.n_synthesis == 1 else f"{found.n_synthesis} images"
+    through = " through the denoiser" if found.denoised else ""
     at_least = "at least " if ordinary >= found.largest else ""
     words = SPACES[found.space]
     chance = "" if here.p_value is None else f" Chance among ordinary classes: {_p(here.p_value)}."
     return (
-        f"Class {_name(found, t)}: a {words.thing} of {words.of(needed)}, made from {images}, moves "
+        f"Class {_name(found, t)}: a {words.thing} of {words.of(needed)}, made from {images}{through}, moves "
         f"{share(found.level)} of the held-out images to it. Ordinary classes of this model need "
         f"{_ordinary(found, here)}, {at_least}{ordinary / needed:.1f} times as much; "
         f"{words.control} moves {here.control_rate or 0:.0%} of the images.{chance}"

@@ -41,6 +41,14 @@ def test_without_a_file_everything_else_is_the_default() -> None:
     assert settings.config.formats == ("html", "json")
 
 
+@pytest.mark.parametrize(("there", "expected"), [(True, "ci/denoisers/signs"), (False, "denoisers/signs")])
+def test_a_denoiser_in_a_file_is_a_folder_beside_it_if_there_is_one(there: bool, expected: str) -> None:
+    if there:
+        Path("ci/denoisers/signs").mkdir(parents=True)
+    configure('denoiser = "denoisers/signs"', "ci/gate.toml")
+    assert parse("--images", "pictures", "--config", "ci/gate.toml").config.denoiser == expected
+
+
 def test_every_option_reaches_the_configuration() -> None:
     Path("names.txt").write_text("cat\ndog\n")
     options: dict[str, Any] = {
@@ -49,6 +57,8 @@ def test_every_option_reaches_the_configuration() -> None:
         "spaces": ("l2,warp", ("l2", "warp")),
         "pairs": (None, True),
         "sigma": ("0.25", 0.25),
+        "denoiser": ("owner/name", "owner/name"),
+        "denoising": ("always", "always"),
         "synthesis-images": ("3", 3),
         "calibration": ("clean.json", Path("clean.json")),
         "seed": ("7", 7),

@@ -20,7 +20,7 @@ def search(net, targets, epsilon, sources, **changes):
 
 def found(net, targets, epsilon, sources, space="l2", start=None, passes=None, **changes):
     inverter = Inverter(
-        SmoothedClassifier(net, 0.12, 0.2),
+        (SmoothedClassifier(net, 0.12, 0.2),),
         SPACES[space],
         PROFILE.model_copy(update=changes),
         KeyedNoise(0, tuple(sources.shape[1:])),
@@ -125,7 +125,7 @@ def test_a_patch_is_searched_everywhere_then_settles_and_shrinks_to_a_part_of_it
 def test_a_search_begins_with_the_best_of_the_dictionary_and_keeps_it_if_steps_make_it_worse():
     net, image = PlantedNet(backdoored=False), source(TARGET)[None]
     inverter = Inverter(
-        SmoothedClassifier(net, 0.12, 0.2), SPACES["frequency"], PROFILE, KeyedNoise(0, SHAPE), lambda count: None
+        (SmoothedClassifier(net, 0.12, 0.2),), SPACES["frequency"], PROFILE, KeyedNoise(0, SHAPE), lambda count: None
     )
     entries = SPACES["frequency"].dictionary(SHAPE, 0.8)
     own = torch.zeros((CLASSES, 1), dtype=torch.long)

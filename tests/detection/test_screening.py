@@ -50,7 +50,7 @@ def selected(
     classifier.batch_size = batch
     noise = KeyedNoise(seed, SHAPE)
     inverter = Inverter(
-        SmoothedClassifier(classifier, 0.2, 1.0), SPACES[space], PROFILES["standard"], noise, lambda _: None
+        (SmoothedClassifier(classifier, 0.2, 1.0),), SPACES[space], PROFILES["standard"], noise, lambda _: None
     )
     subjects = Subjects(images, classifier.predict(images), (0, 1), 1, *screening_images(len(images), (0, 1)))
     journal = Journal(folder, classifier.meter)
