@@ -30,7 +30,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "denoiser.json"
 PAGE, PICTURE = ROOT / "docs" / "denoising.md", ROOT / "docs" / "denoised-triggers.png"
 ACCURACY_MODELS = ("d02", "d07")
 SIGMAS = (0.12, 0.25, 0.5)
-VECTORS, TEST_IMAGES = 32, 1000
+VECTORS, TEST_IMAGES = 8, 1000
 """Noise vectors of a smoothed prediction, and images it is tested on."""
 AUTO = "smoothscan-auto"
 
@@ -56,11 +56,10 @@ def main() -> None:
     trained = json.loads((options.denoiser / "training.json").read_text())
     if kept.get("denoiser") != trained:
         kept = {"denoiser": trained, "scans": {}, "machine": machine()}
-    if "accuracy" not in kept:
-        kept["accuracy"] = accuracy(options.denoiser)
     todo = [job for job in jobs(options, known) if job.key not in kept["scans"]]
     started = time.monotonic()
     with ProcessPoolExecutor(options.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        measured = None if "accuracy" in kept else pool.submit(accuracy, options.denoiser)
         running = {pool.submit(scanned, job): job for job in todo}
         for number, finished in enumerate(as_completed(running), 1):
             job = running[finished]
@@ -71,6 +70,8 @@ def main() -> None:
             sys.stderr.write(f"{job.key} {told(kept['scans'][job.key])}, {left / 60:.0f} min left\n")
             kept["models"] = {n: entry for n, (_, entry) in known.items()}
             save(kept)
+        if measured is not None:
+            kept["accuracy"] = measured.result()
     save(kept)
     PAGE.write_text(page(kept))
     PICTURE.write_bytes(picture(kept))
@@ -124,6 +125,7 @@ def accuracy(folder: Path) -> dict[str, Any]:
 
     from smoothscan.classifier.local import LocalClassifier
 
+    torch.set_num_threads(1)
     images, labels = sample_pixels(TEST_IMAGES, FIRST_CHOICE), torch.tensor(sample_labels(TEST_IMAGES, FIRST_CHOICE))
     found: dict[str, Any] = {}
     for name in ACCURACY_MODELS:

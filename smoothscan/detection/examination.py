@@ -21,7 +21,7 @@ from smoothscan.detection.subjects import Subjects
 from smoothscan.errors import ConfigError, TimeBudgetError
 from smoothscan.events import Events
 from smoothscan.result import ArchitectureFinding
-from smoothscan.smoothing.denoiser import Denoiser
+from smoothscan.smoothing.denoiser import Denoiser, StraightThrough
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.spaces import applicable
 from smoothscan.spaces.interface import Space
@@ -29,12 +29,12 @@ from smoothscan.verdict.calibration import Calibration
 from smoothscan.verdict.decision import Verdict, decide, undecided
 from smoothscan.verdict.evidence import Evidence
 
-TURNS: dict[Denoising, Callable[[Denoiser | None], Turns]] = {
+TURNS: dict[Denoising, Callable[[Denoiser], Turns]] = {
     "auto": lambda _: (None,),
-    "mixed": lambda denoiser: (None, denoiser),
+    "mixed": lambda denoiser: (None, StraightThrough(denoiser)),
     "always": lambda denoiser: (denoiser,),
 }
-"""What the steps of the first search in each space go through."""
+"""What the steps of the first search in each space go through; see docs/denoising.md for how `mixed` was chosen."""
 ENDING, LEAST_ENDING = 2.0, 5.0
 """Time that is kept back from a time budget for the program's start and the end of a scan, its controls, pictures and
 files: as a multiple of the noise probe's, and the least in seconds."""
@@ -128,7 +128,7 @@ def examine(
     subjects = Subjects(pixels, clean, chosen, config.synthesis_images, *screening)
 
     levels = profile.sigmas or (noise_level(counts),)
-    turns = TURNS[config.denoising](denoiser)
+    turns = (None,) if denoiser is None else TURNS[config.denoising](denoiser)
     left = [*(space.name for space in spaces for _ in levels), *(["pairs"] if config.pairs else [])]
     searches, pairs = list[Search](), None
 

@@ -20,7 +20,7 @@ from smoothscan.detection.screening import FINALISTS, SAMPLED, Selection, everyo
 from smoothscan.detection.subjects import FOLDS, Subjects
 from smoothscan.detection.transfer import transfer
 from smoothscan.events import Events, Ranked
-from smoothscan.smoothing.denoiser import Denoiser
+from smoothscan.smoothing.denoiser import Denoiser, StraightThrough
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.smoothing.smoothed import standardised
 from smoothscan.spaces.interface import Space, Trigger
@@ -35,7 +35,7 @@ WIDE = 2
 higher where all classes are hard: images of a thousand kinds need large budgets, and the way there costs most."""
 
 
-Turns = tuple[Denoiser | None, ...]
+Turns = tuple[Denoiser | StraightThrough | None, ...]
 """What the steps of a search go through by turns: denoisers, or nothing."""
 
 

@@ -139,6 +139,27 @@ class Denoiser(nn.Module):
         return list(self.workers.map(work, parts))
 
 
+class StraightThrough(nn.Module):
+    """The same denoiser, with gradients as if it changed nothing: they cost no way back through it.
+
+    Denoising hardly moves an image, so that what the classifier wants of the denoised image is about what it wants of
+    the noisy one (backward pass differentiable approximation, Athalye et al. 2018, section 4.1).
+
+    Args:
+        denoiser: the denoiser.
+    """
+
+    def __init__(self, denoiser: Denoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, noisy: Tensor, sigma: float) -> Tensor:
+        """Return D(x + sigma z), [B, C, H, W]; arguments as those of the denoiser."""
+        with torch.no_grad():
+            clean: Tensor = self.denoiser(noisy, sigma)
+        return noisy + (clean - noisy).detach()
+
+
 class _OneStep(torch.autograd.Function):
     """A batch through the denoiser in parts; each keeps its activations, or is computed again where memory is short."""
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from smoothscan.smoothing.denoiser import Denoiser
 from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 
 MEDIAN_MARGIN = 3.0
@@ -30,10 +29,10 @@ class SmoothedClassifier(nn.Module):
         base: the base classifier f, [B, C, H, W] in [0, 1] -> logits [B, K].
         sigma: noise level in [0, 1] pixel units; 0 makes g = softmax f.
         scale: factor on the logits; see `logit_scale`.
-        denoiser: D; None for the identity.
+        denoiser: D, called with noisy images and sigma; None for the identity.
     """
 
-    def __init__(self, base: nn.Module, sigma: float, scale: float, denoiser: Denoiser | None = None) -> None:
+    def __init__(self, base: nn.Module, sigma: float, scale: float, denoiser: nn.Module | None = None) -> None:
         super().__init__()
         self.denoiser = denoiser
         self.base = base
@@ -56,7 +55,7 @@ class SmoothedClassifier(nn.Module):
         return torch.logsumexp(log_p, dim=1) - math.log(n)
 
 
-def denoised(noisy: Tensor, sigma: float, denoiser: Denoiser | None) -> Tensor:
+def denoised(noisy: Tensor, sigma: float, denoiser: nn.Module | None) -> Tensor:
     """Return D of noisy images [B, C, H, W] in [0, 1] pixel units."""
     if denoiser is None:
         return noisy
@@ -65,7 +64,7 @@ def denoised(noisy: Tensor, sigma: float, denoiser: Denoiser | None) -> Tensor:
 
 
 def standardised(
-    base: nn.Module, sigma: float, images: Tensor, noise: KeyedNoise, denoiser: Denoiser | None = None
+    base: nn.Module, sigma: float, images: Tensor, noise: KeyedNoise, denoiser: nn.Module | None = None
 ) -> SmoothedClassifier:
     """Return the smoothed classifier whose logits are brought to one scale on these images under its own noise.
 

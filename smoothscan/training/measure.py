@@ -47,7 +47,8 @@ def errors(denoiser: Denoiser, images: TrainingImages, settings: Settings) -> li
 
 def picture(denoiser: Denoiser, images: TrainingImages, settings: Settings) -> bytes:
     """Return a PNG of some held-out images as they are, noisy, and denoised, side by side at several noise levels."""
-    clean = _held_out(images)[:_ROWS]
+    clean = _held_out(images)
+    clean = clean[:: max(len(clean) // _ROWS, 1)][:_ROWS]  # folders are often sorted by what they show
     columns = []
     for sigma in PICTURED:
         noisy = _noisy(clean, sigma, settings)

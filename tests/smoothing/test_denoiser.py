@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from smoothscan.smoothing.denoiser import Denoiser
+from smoothscan.smoothing.denoiser import Denoiser, StraightThrough
 from smoothscan.smoothing.steps import closest_steps, noise_ratios
 
 ABAR = DDPMScheduler().alphas_cumprod.double()
@@ -179,3 +179,12 @@ def test_bfloat16_is_close() -> None:
     images = noisy()
     assert torch.allclose(exact(images, SIGMA), rough(images, SIGMA), atol=0.05)
     assert rough(images, SIGMA).dtype == torch.float32
+
+
+def test_straight_through_answers_the_same_with_gradients_as_if_it_changed_nothing() -> None:
+    found = denoiser()
+    clean, _ = gradient(found, noisy())
+    same, straight = gradient(StraightThrough(found), noisy())
+    torch.testing.assert_close(same, clean)
+    weights = torch.linspace(-1, 1, clean.numel()).view_as(clean)
+    torch.testing.assert_close(straight, 2 * weights * clean)
