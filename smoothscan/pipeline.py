@@ -108,7 +108,9 @@ def _scan(
             result, exhibits = known
             events.stage("recall", f"the same scan was done {result.finished_at}; --no-cache does it again")
             return draft.recalled(result), exhibits
-        with _one_thread() as cores:
+        from smoothscan.devices import one_thread  # torch is slow to import, and a recalled scan does without
+
+        with one_thread() as cores:  # the scanner's part is light, and idle threads would slow the host down
             result, exhibits = _searched(draft, host, artifact, images, entry, events, cores)
         if not (result.coverage.unfinished or config.redact_images):  # what is kept has images in it
             entry.keep(result, exhibits)
@@ -118,7 +120,6 @@ def _scan(
 def _searched(
     draft: Draft, host: HostProcess, artifact: Artifact, images: ImageSet, entry: Entry, events: Events, cores: int
 ) -> tuple[ScanResult, Exhibits]:
-    # torch is slow to import, and a scan that was done before does without
     import torch
 
     from smoothscan.classifier.remote import RemoteClassifier
@@ -206,19 +207,3 @@ def _denoiser(draft: Draft, classifier: Classifier, cores: int) -> Denoiser | No
         low_precision=classifier.precision == "bfloat16",
         meter=classifier.meter,
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[int]:
-    """Keep the scanner's own arithmetic on one core: it is light, and idle worker threads would slow the host down.
-
-    Yields the number of threads that there were.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield before
-    finally:
-        torch.set_num_threads(before)

@@ -6,6 +6,7 @@ from typing import Any
 from smoothscan.config import ScanConfig
 from smoothscan.draft import Draft
 from smoothscan.result import CalibrationUse, ModelInfo, NoiseProbe, ScanResult
+from smoothscan.stored import DiffusionFiles
 from smoothscan.verdict.calibration import Calibration, CleanModel
 from smoothscan.verdict.decision import Verdict
 
@@ -57,3 +58,16 @@ def test_the_configuration_is_told_apart_by_what_is_in_the_calibration_not_by_it
     here, there = judged(0.3, calibration=Path("here.json")), judged(0.3, calibration=Path("there.json"))
     assert here.config_digest == there.config_digest == judged(0.3).config_digest
     assert here.config["calibration"] == "here.json"
+
+
+def test_the_denoiser_counts_by_its_files_and_not_by_where_they_are() -> None:
+    def digest(uri: str, content: str) -> str:
+        config = ScanConfig(uri="models:/x/1", images=Path("images"), denoiser=uri)
+        files = DiffusionFiles(
+            uri=uri, unet=uri, scheduler=uri, scheduler_class="DDPMScheduler", digest=f"sha256:{content}"
+        )
+        return Draft(config, ModelInfo(uri=config.uri), denoiser=files).config_digest()
+
+    none = Draft(ScanConfig(uri="models:/x/1", images=Path("images")), ModelInfo(uri="models:/x/1")).config_digest()
+    assert digest("here", "one") == digest("there", "one")
+    assert len({digest("here", "one"), digest("here", "two"), none}) == 3

@@ -355,7 +355,8 @@ def _spaces(result: ScanResult, names: Mapping[int, str], flagged: set[int]) -> 
         rows.append(
             SpaceRow(
                 title=space.title,
-                measure=f"{space.axis} for {share(found.level)} of the images{', denoised' if found.denoised else ''}",
+                measure=f"{space.axis} for {share(found.level)} of the images"
+                + ("; searched through the denoiser" if found.denoised else ""),
                 label=names.get(found.index, str(found.index)),
                 e50="not reached" if found.e50 is None else number(found.e50),
                 reference=number(found.reference),

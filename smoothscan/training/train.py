@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from smoothscan.devices import pick_device
+from smoothscan.devices import one_thread, pick_device
 from smoothscan.errors import ConfigError
 from smoothscan.events import Events
 from smoothscan.sources.denoisers import require_diffusers
@@ -77,7 +75,7 @@ def train(
     if (before := finished(output, settings, take=take_finished)) is not None:
         events.stage("finished", f"{output} was trained before")
         return before
-    with hidden_folder(output) as hidden, _one_thread() as threads_before:
+    with hidden_folder(output) as hidden, one_thread() as threads_before:
         check_settings(hidden, settings)
         found = load(paths, settings, hidden, events)
         trainer = Trainer(settings, found, threads or threads_before, place)
@@ -127,14 +125,3 @@ def _place(wanted: str | None) -> torch.device:
             f"The device {wanted} cannot be used: {reason}", "Pass another --device, such as cpu."
         ) from error
     return device
-
-
-@contextmanager
-def _one_thread() -> Iterator[int]:
-    """Let this thread of torch do by itself what it does, for others work beside it; yield how many there were."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield before
-    finally:
-        torch.set_num_threads(before)
