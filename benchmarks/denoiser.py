@@ -21,10 +21,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from denoiser_page import METHODS, page, picture
+from denoiser_page import METHODS, packed, page, picture
 from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_pixels
 from zoo import TRAINED, Job, load, run, told
-from zoo_trigger import stamp
+from zoo_trigger import best_shift, cosine, stamp
 
 RESULTS = ROOT / "benchmarks" / "results" / "denoiser.json"
 PAGE, PICTURE = ROOT / "docs" / "denoising.md", ROOT / "docs" / "denoised-triggers.png"
@@ -104,7 +104,10 @@ def without(_job: Job, found: Any) -> dict[str, Any]:
 
 
 def pictures(job: Job, found: Any) -> dict[str, Any]:
-    """Return the mean changes that the planted trigger and the recovered one make, in 255ths, for the first target."""
+    """Return the mean changes that the planted trigger and the recovered one make, in 255ths, for the first target.
+
+    Also how alike they are at every budget, so that searches can be compared at one and the same.
+    """
     from safetensors.torch import load_file
 
     entry = manifest(job.folder)[job.name]
@@ -113,10 +116,14 @@ def pictures(job: Job, found: Any) -> dict[str, Any]:
     if target is None or not triggers:
         return {}
     images = found.subjects.images[found.subjects.held_out]
-    trigger = found.search.triggers[target, int(found.search.curves.control_at[target])]
-    true = stamp(images, triggers[0]["kind"], load_file(job.folder / triggers[0]["file"]))
-    changes = {"true": (true - images).mean(0), "recovered": (trigger.on(images) - images).mean(0)}
-    return {"pictures": {name: (change * 255).round().int().flatten().tolist() for name, change in changes.items()}}
+    tried = {level: found.search.triggers[t, level] for t, level in found.search.triggers if t == target}
+    true = (stamp(images, triggers[0]["kind"], load_file(job.folder / triggers[0]["file"])) - images).mean(0)
+    recovered = {level: (trigger.on(images) - images).mean(0) for level, trigger in sorted(tried.items())}
+    shown = {"true": true, "recovered": recovered[int(found.search.curves.control_at[target])]}
+    return {
+        "pictures": {name: packed(change) for name, change in shown.items()},
+        "cosines": {level: cosine(best_shift(change, true)[1], true) for level, change in recovered.items()},
+    }
 
 
 def accuracy(folder: Path) -> dict[str, Any]:

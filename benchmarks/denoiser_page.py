@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import zlib
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from zoo_summary import Model, auroc, auroc_interval, models_of
+
+from smoothscan.config import PROFILES
 
 METHODS = {"plain": "smoothscan-l2", "mixed": "smoothscan-l2-mixed", "always": "smoothscan-l2-always"}
 HARD = ("single-pixel", "two-pixels", "blend", "noise-adaptive", "weak", "gaussian-noise", "clean-label")
 """Parts of the names of attacks that the denoiser was hoped to help with."""
+BUDGETS = PROFILES["standard"].epsilons
 PICTURED = 6
 SCALE, GAP, HEAD, MARGIN = 3, 6, 16, 70
 
@@ -24,9 +30,10 @@ def page(results: dict[str, Any]) -> str:
 
 Written by `python benchmarks/denoiser.py`; raw figures in `benchmarks/results/denoiser.json`. The denoiser was trained
 by `smoothscan denoiser train` on {trained["images"]["training"]:,} CIFAR-10 training images
-({trained["settings"]["steps"]:,} steps, {trained["parameters"]:,} weights) in {trained["seconds"] / 60:.0f} minutes
-on {trained["threads"]} threads of {machine["processor"]}. Scans: one for each model, image choice 500, seed 0, one
-thread. *Plain*: no denoiser. *Mixed*: every other gradient step goes through it. *Always*: all steps do.
+({trained["settings"]["steps"]:,} steps, {trained["parameters"]:,} weights) in {trained["seconds"] / 60:.0f} minutes on
+{trained["threads"]} threads of {machine["processor"]}. Scans: one for each model, image choice 500, seed 0, one thread.
+*Plain*: no denoiser. *Mixed*: every other step sees denoised images, and takes its gradient there. *Always*: all steps
+go through the denoiser, and their gradients do.
 
 ## Accuracy of the smoothed classifiers
 
@@ -133,7 +140,40 @@ def _cosines(by_method: dict[str, dict[str, Model]], common: list[str]) -> str:
             f"Patches and pixels: {how} is closer to the true trigger than plain for {closer} of {len(pairs)} triggers "
             f"(mean cosine {means[1]:.2f} against {means[0]:.2f})."
         )
+    lines += ["", *_at_every_budget(by_method, patches)]
     return "\n".join(lines)
+
+
+def _at_every_budget(by_method: dict[str, dict[str, Model]], patches: list[str]) -> list[str]:
+    """Compare triggers at budgets that both searches tried, for searches that transfer at different budgets."""
+    lines = [
+        "At budgets that both searches tried the target at, first target of each model:",
+        "",
+        "| model | attack | L2 budgets at 3x224x224 | cosine, plain | cosine, mixed |",
+        "|---|---|---|---|---|",
+    ]
+    closer, count = 0, 0
+    for name in patches:
+        plain, mixed = (by_method[how][name].scans[0].get("cosines") for how in ("plain", "mixed"))
+        common = sorted(set(plain or ()) & set(mixed or ()), key=int)
+        if not common:
+            continue
+        assert plain
+        assert mixed
+        count, closer = count + 1, closer + (mean(mixed, common) > mean(plain, common))
+        cells = [", ".join(f"{found[level]:.2f}" for level in common) for found in (plain, mixed)]
+        budgets = ", ".join(f"{BUDGETS[int(level)]:g}" for level in common)
+        lines.append(f"| {name} | {_entry(by_method, name)['attack']} | {budgets} | {cells[0]} | {cells[1]} |")
+    return [
+        *lines,
+        "",
+        f"On average over these budgets mixed is closer to the true trigger for {closer} of {count} models.",
+    ]
+
+
+def mean(found: dict[str, float], levels: list[str]) -> float:
+    """Return the mean of some of the values."""
+    return float(np.mean([found[level] for level in levels]))
 
 
 def _is_small(attack: str) -> bool:
@@ -167,6 +207,18 @@ def _auto(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def packed(change: Any) -> str:
+    """Return a change of an image, [3, 32, 32] in [-1, 1], in 255ths, as text for JSON."""
+    values = np.asarray(change * 255).round().astype("<i2")
+    return base64.b64encode(zlib.compress(values.tobytes())).decode()
+
+
+def unpacked(text: str) -> NDArray[np.float64]:
+    """Return what `packed` was given, in 255ths, [3, 32, 32]."""
+    values = np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i2")
+    return values.reshape(3, 32, 32).astype(np.float64)
+
+
 def picture(results: dict[str, Any]) -> bytes:
     """Return a PNG of true triggers and recovered ones, a row each for the first models that have them."""
     from PIL import Image, ImageDraw, ImageFont
@@ -186,7 +238,7 @@ def picture(results: dict[str, Any]) -> bytes:
     for row, (name, attack, changes) in enumerate(rows):
         drawn.text((2, HEAD + row * side + 30), f"{name}\n{attack[:11]}", "black", font)
         for column, change in enumerate(changes):
-            values = np.array(change, dtype=np.float64).reshape(3, 32, 32)
+            values = unpacked(change)
             values = np.clip(127.5 + 127.5 * values / max(np.abs(values).max(), 1), 0, 255).astype(np.uint8)
             tile = Image.fromarray(values.transpose(1, 2, 0)).resize((32 * SCALE,) * 2, Image.Resampling.NEAREST)
             sheet.paste(tile, (MARGIN + column * side, HEAD + row * side))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
 import pytest
-from denoiser_page import METHODS, page, picture
+from denoiser_page import METHODS, packed, page, picture, unpacked
 from PIL import Image
 
 ENTRIES = {
@@ -17,7 +18,9 @@ ENTRIES = {
 
 
 def scan(anomaly: float, targets: list[int], cosine: float, *, patterned: bool = True) -> dict[str, Any]:
-    pattern = [0] * 3071 + [255]
+    change = np.zeros((3, 32, 32))
+    change[-1, -1, -1] = 1
+    pattern = packed(change)
     return {
         "anomaly": anomaly,
         "score": anomaly / 4,
@@ -66,3 +69,8 @@ def test_the_picture_has_a_row_for_each_trigger_and_a_column_for_each_search(res
     one = Image.open(io.BytesIO(picture({**results, "models": {"b1": ENTRIES["b1"]}})))
     assert sheet.size[0] == one.size[0] > 4 * 96
     assert sheet.size[1] > one.size[1]
+
+
+def test_a_change_survives_as_text_to_one_255th() -> None:
+    change = np.random.default_rng(0).uniform(-1, 1, (3, 32, 32))
+    assert np.abs(unpacked(packed(change)) / 255 - change).max() <= 0.5 / 255
