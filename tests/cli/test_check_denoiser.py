@@ -8,34 +8,14 @@ from typing import Any
 
 import pytest
 
+from tests.diffusion import pipeline
+
 from .program import ENVIRONMENT, Digits, Run
-
-
-def pipeline(folder: Path, channels: int = 3) -> Path:
-    """A diffusion model that has learned nothing yet, for pictures of digits, as diffusers saves it."""
-    import torch
-    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        unet = UNet2DModel(
-            sample_size=8,
-            in_channels=channels,
-            out_channels=channels,
-            layers_per_block=1,
-            block_out_channels=(8, 8),
-            down_block_types=("DownBlock2D",) * 2,
-            up_block_types=("UpBlock2D",) * 2,
-            norm_num_groups=4,
-            add_attention=False,
-        )
-    DDPMPipeline(unet, DDPMScheduler(clip_sample=False)).save_pretrained(folder, safe_serialization=True)
-    return folder
 
 
 @pytest.fixture(scope="session")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pipeline(tmp_path_factory.mktemp("denoiser") / "untrained")
+    return pipeline(tmp_path_factory.mktemp("denoiser") / "untrained", size=8)
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -63,7 +43,7 @@ def test_a_scan_through_a_denoiser_says_so(smoothscan: Run, work: Path, digits: 
     assert "] recall" in again.stderr, "nothing has changed"
     weights = next((untrained / "unet").glob("*.safetensors"))
     copy = work / "copy"
-    pipeline(copy)
+    pipeline(copy, size=8)
     (copy / "unet" / weights.name).write_bytes(weights.read_bytes())
     (copy / "scheduler/scheduler_config.json").write_text(
         (copy / "scheduler/scheduler_config.json").read_text().replace("0.02", "0.019")

@@ -14,7 +14,7 @@ import smoothscan as package
 from smoothscan.cli.check import check
 from smoothscan.cli.main import LazyGroup
 from smoothscan.cli.main import smoothscan as group
-from smoothscan.config import FailOn, Layout, Precision, ProfileName, ReportFormat, Resize
+from smoothscan.config import Denoising, FailOn, Layout, Precision, ProfileName, ReportFormat, Resize
 
 from .program import ENVIRONMENT, Run, command
 
@@ -98,7 +98,14 @@ def test_every_option_says_what_it_does() -> None:
 
 
 def test_choices_are_those_of_the_configuration() -> None:
-    kinds = {"profile": ProfileName, "layout": Layout, "resize": Resize, "fail_on": FailOn, "precision": Precision}
+    kinds = {
+        "profile": ProfileName,
+        "denoising": Denoising,
+        "layout": Layout,
+        "resize": Resize,
+        "fail_on": FailOn,
+        "precision": Precision,
+    }
     choices = {param.name: param.type.choices for param in check.params if isinstance(param.type, click.Choice)}
     assert {name: tuple(values) for name, values in choices.items()} == {n: get_args(k) for n, k in kinds.items()}
     from smoothscan.cli.values import FORMATS

@@ -7,31 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from smoothscan.smoothing.denoiser import Denoiser, StraightThrough
 from smoothscan.smoothing.steps import closest_steps, noise_ratios
+from tests.diffusion import network
 
 ABAR = DDPMScheduler().alphas_cumprod.double()
 SIGMA = 0.25
-
-
-def network(channels: int = 3, outputs: int | None = None) -> Any:
-    """A tiny diffusion model that never learned anything."""
-    torch.manual_seed(0)
-    return UNet2DModel(
-        in_channels=channels,
-        out_channels=outputs or channels,
-        layers_per_block=1,
-        block_out_channels=(8, 16),
-        down_block_types=("DownBlock2D",) * 2,
-        up_block_types=("UpBlock2D",) * 2,
-        norm_num_groups=4,
-        add_attention=False,
-    )
 
 
 def denoiser(**options: Any) -> Denoiser:

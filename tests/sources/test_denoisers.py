@@ -20,26 +20,14 @@ from smoothscan.smoothing.diffusion import load_denoiser
 from smoothscan.sources import denoisers
 from smoothscan.sources.denoisers import WEIGHTS, fetch_denoiser, read_pipeline
 from smoothscan.stored import DiffusionFiles
+from tests.diffusion import pipeline
 from tests.stores import Registry
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pipeline as diffusers saves it."""
-    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-
-    folder = tmp_path_factory.mktemp("pipeline")
-    unet = UNet2DModel(
-        sample_size=(8, 12),
-        layers_per_block=1,
-        block_out_channels=(8, 16),
-        down_block_types=("DownBlock2D",) * 2,
-        up_block_types=("UpBlock2D",) * 2,
-        norm_num_groups=4,
-        add_attention=False,
-    )
-    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder, safe_serialization=True)
-    return folder
+    return pipeline(tmp_path_factory.mktemp("pipeline"))
 
 
 @pytest.fixture
@@ -63,7 +51,7 @@ def test_a_folder_of_diffusers(folder: Path, tmp_path: Path) -> None:
     denoiser = load_denoiser(files, 3)
     assert (denoiser.size, denoiser.prediction, denoiser.channels) == ((8, 12), "epsilon", 3)
     assert denoiser(torch.rand(2, 3, 8, 12), 0.25).shape == (2, 3, 8, 12)
-    with pytest.raises(DenoiserError, match="has 3 channels, the model's images 1"):
+    with pytest.raises(DenoiserError, match="is for 3-channel images, the model's have 1"):
         load_denoiser(files, 1)
 
 
