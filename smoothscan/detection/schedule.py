@@ -189,16 +189,19 @@ class _Campaign:
             always: classes that go on whatever the screening says.
             chosen: what an earlier search has chosen, if there was one.
         """
-        self.selection = chosen or select(
-            self.classifier,
-            self.inverter,
-            self.subjects,
-            self.profile,
-            self.epsilons[level],
-            self.noise,
-            always,
-            self._once,
-        )
+        if chosen is not None:
+            self.selection = replace(chosen, spent=np.zeros(self.k))
+        else:
+            self.selection = select(
+                self.classifier,
+                self.inverter,
+                self.subjects,
+                self.profile,
+                self.epsilons[level],
+                self.noise,
+                always,
+                self._once,
+            )
         return min(level + WIDE, self.levels - 1) if self.selection.hard else level
 
     def run(self, level: int, classes: Sequence[int], start: int | None, attempt: int = 0) -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from planted import SHAPE, WideNet
+from torch import Tensor, nn
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import PROFILES, ScanConfig
@@ -28,9 +31,11 @@ from smoothscan.detection.screening import (
 from smoothscan.detection.subjects import Subjects
 from smoothscan.errors import TooFewImagesError
 from smoothscan.events import Silent
+from smoothscan.smoothing.denoiser import Denoiser
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.smoothing.smoothed import SmoothedClassifier
 from smoothscan.spaces import SPACES
+from smoothscan.verdict import decision
 from smoothscan.vocabulary import SpaceName
 
 K, TARGETS = WideNet.CLASSES, WideNet.TARGETS
@@ -57,12 +62,12 @@ def selected(
     return select(classifier, inverter, subjects, PROFILES["standard"], 0.5, noise, always, journal.once)
 
 
-def examined(targets: tuple[int, ...], count: int = 80) -> Examination:
+def examined(targets: tuple[int, ...], count: int = 80, denoiser: Denoiser | None = None) -> Examination:
     net = WideNet(targets)
     images = net.images(count)
     config = ScanConfig(uri="models:/x/1", images=Path(), spaces=("l2",))
     names, labels = [str(i) for i in range(count)], [str(t) for t in range(K)]
-    return examine(LocalClassifier(net, images), images, names, labels, config, Silent())
+    return examine(LocalClassifier(net, images), images, names, labels, config, Silent(), denoiser=denoiser)
 
 
 @pytest.fixture(params=["in groups", "alone"])
@@ -159,3 +164,22 @@ def test_the_images_of_a_screening_leave_enough_to_test_on(count: int) -> None:
     assert len(probes) == 2 * len(images)
     assert not {3, 4} & {*images, *probes}
     assert count - 2 - len(images) - len(probes) >= MIN_HELD_OUT
+
+
+def test_a_denoised_search_takes_over_the_choice_of_classes_and_what_it_cost_counts_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class SeesNoNoise(nn.Module):
+        """Predicts that there is none, so that the denoiser changes nothing."""
+
+        def forward(self, x_t: Tensor, _t: Tensor) -> SimpleNamespace:
+            return SimpleNamespace(sample=0 * x_t)
+
+    monkeypatch.setattr(decision, "UNDECIDED", -10.0)
+    abar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
+    plain, denoised = examined((), denoiser=Denoiser(SeesNoNoise(), abar, "epsilon", SHAPE[0], size=SHAPE[1:])).searches
+    assert (plain.curves.denoised, denoised.curves.denoised) == (False, True)
+    assert np.array_equal(plain.selection.classes, denoised.selection.classes)
+    others = np.setdiff1d(np.arange(K), plain.selection.classes)
+    assert (plain.selection.spent[others] > 0).all()
+    assert (denoised.selection.spent[others] == 0).all()
