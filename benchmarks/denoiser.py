@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from denoiser_page import METHODS, packed, page, picture
-from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_pixels
+from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_pixels, save
 from zoo import TRAINED, Job, load, run, told
 from zoo_trigger import best_shift, cosine, stamp
 
@@ -69,10 +69,10 @@ def main() -> None:
             left = (time.monotonic() - started) / number * (len(todo) - number)
             sys.stderr.write(f"{job.key} {told(kept['scans'][job.key])}, {left / 60:.0f} min left\n")
             kept["models"] = {n: entry for n, (_, entry) in known.items()}
-            save(kept)
+            save(RESULTS, kept)
         if measured is not None:
             kept["accuracy"] = measured.result()
-    save(kept)
+    save(RESULTS, kept)
     PAGE.write_text(page(kept))
     PICTURE.write_bytes(picture(kept))
     sys.stdout.write(PAGE.read_text())
@@ -172,13 +172,6 @@ def write_training_images(folder: Path) -> None:
     for number, cell in enumerate(parquet.read_table(SHARED / "data" / "cifar10-train.parquet")["image"]):
         value = cell.as_py()
         (folder / f"{number:05d}.jpg").write_bytes(value["bytes"] if isinstance(value, dict) else value)
-
-
-def save(results: dict[str, Any]) -> None:
-    """Write the results so that an interruption leaves the file whole."""
-    part = RESULTS.with_suffix(".part")
-    part.write_text(json.dumps(results, indent=1) + "\n")
-    part.replace(RESULTS)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,14 @@ def sample_pixels(count: int, seed: int) -> Any:
     return torch.tensor(np.stack(sample_images(count, seed)), dtype=torch.float32).permute(0, 3, 1, 2) / 255
 
 
+def save(path: Path, results: dict[str, Any]) -> None:
+    """Write results as JSON so that an interruption leaves the file whole."""
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(results, indent=1) + "\n")
+    part.replace(path)
+
+
 def machine() -> dict[str, Any]:
     """Return what figures of speed depend on."""
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_pixels
+from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_pixels, save
 from zoo_page import page
 from zoo_trigger import agreement, is_patch, moved_rate
 
@@ -99,11 +99,11 @@ def main() -> None:
             left = (time.monotonic() - started) / number * (len(todo) - number)
             sys.stderr.write(f"{job.key} {told(done[job.key])}, {left / 60:.0f} min left\n")
             models = {n: entry for n, (_, entry) in known.items()}
-            save({**kept, "machine": machine(), "models": models, "scans": done})
+            save(RESULTS, {**kept, "machine": machine(), "models": models, "scans": done})
     with_patch = {job.name: known[job.name] for job in jobs(options, known) if is_patch(known[job.name][1])}
     kept = json.loads(RESULTS.read_text())
     places = {name: _moved_rate(folder, entry) for name, (folder, entry) in with_patch.items()}
-    save({**kept, "places": {**kept.get("places", {}), **places}})
+    save(RESULTS, {**kept, "places": {**kept.get("places", {}), **places}})
     PAGE.write_text(page(json.loads(RESULTS.read_text())))
     sys.stdout.write(PAGE.read_text())
 
@@ -241,13 +241,12 @@ def _smoothscan(
 
 
 def _denoised(classifier: Any, found: Any, began: list[tuple[float, float]]) -> dict[str, Any]:
-    """Return what went through a denoiser: its passes, and the spaces, time and passes of searches that used it."""
+    """Return what went through a denoiser: its passes, and the spaces and time of searches that used it."""
     used = [(s, *times) for s, *times in zip(found.searches, began, began[1:], strict=False) if s.curves.denoised]
     return {
         "passes": round(classifier.meter.denoiser_passes),
         "spaces": [search.curves.space for search, _, _ in used],
         "seconds": round(sum(end[0] - begin[0] for _, begin, end in used), 1),
-        "model_passes": round(sum(end[1] - begin[1] for _, begin, end in used)),
     }
 
 
@@ -311,14 +310,6 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
 
 def _is_text(part: ast.stmt) -> bool:
     return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
-
-
-def save(results: dict[str, Any]) -> None:
-    """Write the results so that an interruption leaves the file whole."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    part = RESULTS.with_suffix(".part")
-    part.write_text(json.dumps(results, indent=1) + "\n")
-    part.replace(RESULTS)
 
 
 if __name__ == "__main__":

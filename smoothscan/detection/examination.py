@@ -34,7 +34,7 @@ TURNS: dict[Denoising, Callable[[Denoiser], Turns]] = {
     "mixed": lambda denoiser: (None, StraightThrough(denoiser)),
     "always": lambda denoiser: (denoiser,),
 }
-"""What the steps of the first search in each space go through; see docs/denoising.md for how `mixed` was chosen."""
+"""What the steps of the first search in each space go through; see docs/detection.md for how `mixed` was chosen."""
 ENDING, LEAST_ENDING = 2.0, 5.0
 """Time that is kept back from a time budget for the program's start and the end of a scan, its controls, pictures and
 files: as a multiple of the noise probe's, and the least in seconds."""

@@ -12,11 +12,11 @@ from typing import Any
 from smoothscan._version import __version__
 from smoothscan.errors import RegistryError
 from smoothscan.events import Events
+from smoothscan.sinks.mlflow_registry import EXPERIMENT
 from smoothscan.sources.mlflow_errors import shown
 from smoothscan.surroundings import environment, quiet
 from smoothscan.training.result import Trained
 
-EXPERIMENT = "smoothscan"
 FLAVOR = "diffusers"
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",

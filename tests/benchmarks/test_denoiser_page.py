@@ -29,7 +29,7 @@ def scan(anomaly: float, targets: list[int], cosine: float, *, patterned: bool =
         "passes": 1000,
         "seconds": 10.0,
         "without": 0.5,
-        "denoised": {"passes": 400, "spaces": ["l2"], "seconds": 2.5, "model_passes": 300},
+        "denoised": {"passes": 400, "spaces": ["l2"], "seconds": 2.5},
         "triggers": [{"shifted_cosine": cosine}] if patterned else [],
         **({"pictures": {"true": pattern, "recovered": pattern}} if patterned else {}),
     }
