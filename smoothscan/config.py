@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from smoothscan.result import FailOn
 from smoothscan.stored import ARCHITECTURE
 from smoothscan.vocabulary import SPACES, SpaceName
 
@@ -15,7 +16,6 @@ ProfileName = Literal["quick", "standard", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Resize = Literal["crop", "stretch", "none"]
 Layout = Literal["NCHW", "NHWC"]
-FailOn = Literal["suspicious", "backdoored"]
 Denoising = Literal["auto", "mixed", "always"]
 ReportFormat = Literal["html", "json"]
 

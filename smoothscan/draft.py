@@ -54,6 +54,8 @@ class Draft:
     """What was asked for."""
     model: ModelInfo
     """The model, as far as it is pinned."""
+    images_digest: str
+    """Digest of the image files."""
     calibration: Calibration | None = None
     """Anomalies of clean models to judge it by, if there are any."""
     denoiser: DiffusionFiles | None = None
@@ -68,8 +70,6 @@ class Draft:
     """What was seen in the files."""
     coverage: Coverage = field(default_factory=Coverage)
     """How much was examined."""
-    images_digest: str = ""
-    """Digest of the usable images."""
     meter: Meter = field(default_factory=Meter)
     """What the classifier was asked."""
     device: str = "cpu"
@@ -138,7 +138,7 @@ class Draft:
             "input_spec": self.input_spec,
             "safety": self.safety,
             "config": config,
-            "config_digest": self.config_digest() if self.images_digest else None,
+            "config_digest": self.config_digest(),
             "environment": environment(self.precision),
             "cost": Cost(
                 model_passes=self.meter.passes,
@@ -155,16 +155,30 @@ class Draft:
 
     def config_digest(self) -> str:
         """Return the digest of everything that the scan depends on apart from the model."""
-        config = self.config.model_dump(mode="json")
-        parts = {
-            "config": {key: value for key, value in config.items() if key not in _NOT_OF_THE_SCAN},
-            "profile": self.config.search().model_dump(mode="json"),
-            "images": self.images_digest,
-            "calibration": None if self.calibration is None else self.calibration.model_dump(mode="json"),
-            "denoiser": None if self.denoiser is None else self.denoiser.digest,
-            "version": __version__,
-        }
-        return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return config_digest(self.config, self.images_digest, self.calibration, self.denoiser)
+
+
+def config_digest(
+    config: ScanConfig, images_digest: str, calibration: Calibration | None, denoiser: DiffusionFiles | None
+) -> str:
+    """Return the digest of everything that a scan depends on apart from the model.
+
+    Args:
+        config: what to scan, and how.
+        images_digest: digest of the image files.
+        calibration: the calibration that `config` names.
+        denoiser: the denoiser that `config` names; None also for one that was not fetched.
+    """
+    settings = config.model_dump(mode="json")
+    parts = {
+        "config": {key: value for key, value in settings.items() if key not in _NOT_OF_THE_SCAN},
+        "profile": config.search().model_dump(mode="json"),
+        "images": images_digest,
+        "calibration": None if calibration is None else calibration.model_dump(mode="json"),
+        "denoiser": None if denoiser is None else denoiser.digest,
+        "version": __version__,
+    }
+    return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def environment(precision: str) -> dict[str, str]:

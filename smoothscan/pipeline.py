@@ -23,7 +23,7 @@ from smoothscan.sources import fetch, model_of
 from smoothscan.sources.architectures import with_architecture
 from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.denoisers import fetch_denoiser
-from smoothscan.sources.images import ImageSet, list_images, load_images
+from smoothscan.sources.images import ImageSet, images_digest, list_images, load_images
 from smoothscan.sources.input_spec import input_spec, label_names
 from smoothscan.sources.interface import Artifact
 
@@ -52,7 +52,7 @@ def scan(
         UsageError: the command is wrong; nothing was scanned.
     """
     paths = list_images(config.images)
-    draft = Draft(config, ModelInfo(uri=config.uri), calibration_for(config))
+    draft = Draft(config, ModelInfo(uri=config.uri), images_digest(paths), calibration_for(config))
     with (
         tempfile.TemporaryDirectory(prefix="smoothscan-") as workspace,
         _started(Path(workspace), config) as host,
@@ -101,7 +101,6 @@ def _scan(
     admit(draft.safety, allow_model_code=config.allow_model_code)
     draft.input_spec = spec = input_spec(artifact, config.input, input_sources)
     images = load_images(paths, spec, config.memory_bytes)
-    draft.images_digest = images.digest
     draft.coverage = Coverage(images=len(images.names), images_left_out=images.left_out, images_skipped=images.skipped)
     with _kept(draft, workspace) as entry:
         if (known := entry.recall()) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,9 @@ SCHEMA_VERSION = "1.0"
 
 VerdictName = Literal["clean", "suspicious", "backdoored", "inconclusive"]
 FoundBy = Literal["budget", "noise", "pairs"]
+FailOn = Literal["suspicious", "backdoored"]
+RuleName = Literal["target-class", "class-pair", "hard-step"]
+FindingState = Literal["open", "waived", "known"]
 
 
 class Record(BaseModel):
@@ -355,6 +359,61 @@ class PairsResult(Record):
     """Pairs that stand out, most anomalous first."""
 
 
+class Waiver(Record):
+    """A finding that somebody answers for until a day; bound to the model's bytes."""
+
+    model_digest: str
+    """Digest of the one model that it holds for, `sha256:<hex>`."""
+    rule: RuleName
+    """What kind of finding is waived."""
+    index: int | None = None
+    """The waived target class; null for findings that are about no class."""
+    source: int | None = None
+    """Source class of a pair; null for other findings."""
+    reason: str
+    """Why it is waived."""
+    owner: str
+    """Who answers for it."""
+    expires: date
+    """Last day on which it holds."""
+
+
+class Finding(Record):
+    """One ground for holding a model back, as programs follow it from scan to scan."""
+
+    rule: RuleName
+    """What kind of finding this is."""
+    index: int | None = None
+    """Target class; null where the finding is about no class."""
+    label: str | None = None
+    """Name of that class."""
+    source: int | None = None
+    """Source class of a pair; null for other findings."""
+    message: str
+    """What was found, in a sentence or two."""
+    fingerprint: str
+    """SHA-256 in hex: the same for the same finding in every scan of every version of a registered model."""
+    state: FindingState = "open"
+    """`open` holds the model back; `waived` and `known` (it stands in the baseline, too) do not."""
+    waiver: Waiver | None = None
+    """The waiver that holds for it."""
+
+
+class Gate(Record):
+    """Whether the model may pass, and why."""
+
+    passed: bool
+    """Whether nothing holds the model back."""
+    exit_code: int
+    """Exit code of `check`."""
+    fail_on: FailOn
+    """Mildest verdict that holds a model back."""
+    findings: tuple[Finding, ...] = ()
+    """Everything that was found, waived or not."""
+    notes: tuple[str, ...] = ()
+    """Waivers that were expired or did not match, and what the baseline was."""
+
+
 class ScanResult(Record):
     """One scan of one model."""
 
@@ -407,6 +466,8 @@ class ScanResult(Record):
     """How predictions move under plain noise."""
     error: ErrorInfo | None = None
     """Why the scan did not complete, or is inconclusive for a technical reason."""
+    gate: Gate | None = None
+    """Whether the model may pass; null where no gate was asked, as in a scan from Python."""
     write_back: WriteBack = WriteBack()
     """What became of tags and run."""
     recalled: bool = False
@@ -417,8 +478,8 @@ class ScanResult(Record):
     finished_at: str | None = None
     """UTC, ISO 8601."""
 
-    def exit_code(self, fail_on: Literal["suspicious", "backdoored"] = "suspicious") -> int:
-        """Return the exit code of `check`: 0 clean, 1 flagged, 3 failed, 4 inconclusive, 5 unsupported."""
+    def exit_code(self, fail_on: FailOn = "suspicious") -> int:
+        """Return what the verdict alone gives: 0 clean, 1 flagged, 3 failed, 4 inconclusive, 5 unsupported."""
         if self.status == "unsupported":
             return 5
         if self.status != "completed":

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from smoothscan.config import ScanConfig
-from smoothscan.draft import Draft
+from smoothscan.draft import Draft, config_digest
 from smoothscan.result import CalibrationUse, ModelInfo, NoiseProbe, ScanResult
 from smoothscan.stored import DiffusionFiles
 from smoothscan.verdict.calibration import Calibration, CleanModel
@@ -34,8 +34,7 @@ def judged(anomaly: float | None = None, digest: str = "sha256:clean", **options
     if anomaly is not None:
         calibration = Calibration(models=(CleanModel(uri="models:/clean/1", digest=digest, anomaly=anomaly),))
     config = ScanConfig(uri="models:/x/1", images=Path("images"), **options)
-    draft = Draft(config, ModelInfo(uri=config.uri, digest="sha256:scanned"), calibration)
-    draft.images_digest = "sha256:images"
+    draft = Draft(config, ModelInfo(uri=config.uri, digest="sha256:scanned"), "sha256:images", calibration)
     return draft.judged(VERDICT)
 
 
@@ -66,8 +65,8 @@ def test_the_denoiser_counts_by_its_files_and_not_by_where_they_are() -> None:
         files = DiffusionFiles(
             uri=uri, unet=uri, scheduler=uri, scheduler_class="DDPMScheduler", digest=f"sha256:{content}"
         )
-        return Draft(config, ModelInfo(uri=config.uri), denoiser=files).config_digest()
+        return config_digest(config, "sha256:images", None, files)
 
-    none = Draft(ScanConfig(uri="models:/x/1", images=Path("images")), ModelInfo(uri="models:/x/1")).config_digest()
+    none = config_digest(ScanConfig(uri="models:/x/1", images=Path("images")), "sha256:images", None, None)
     assert digest("here", "one") == digest("there", "one")
     assert len({digest("here", "one"), digest("here", "two"), none}) == 3

@@ -193,9 +193,9 @@ def test_without_images_nothing_is_started(registry: Any, tmp_path: Path) -> Non
     assert stages.names == []
 
 
-def config_digest(images_digest: str = "sha256:a", **changes: Any) -> str | None:
+def digest(images_digest: str = "sha256:a", **changes: Any) -> str | None:
     config = ScanConfig(**{"uri": "models:/x/1", "images": Path("images"), **changes})
-    draft = Draft(config, ModelInfo(uri=config.uri), images_digest=images_digest)
+    draft = Draft(config, ModelInfo(uri=config.uri), images_digest)
     return draft.ended_by(ConfigError("any")).config_digest
 
 
@@ -214,7 +214,7 @@ def config_digest(images_digest: str = "sha256:a", **changes: Any) -> str | None
     ids=str,
 )
 def test_the_digest_of_the_configuration_changes_with_what_determines_the_scan(change: dict[str, Any]) -> None:
-    assert config_digest(**change) != config_digest()
+    assert digest(**change) != digest()
 
 
 @pytest.mark.parametrize(
@@ -231,11 +231,7 @@ def test_the_digest_of_the_configuration_changes_with_what_determines_the_scan(c
     ids=str,
 )
 def test_the_digest_of_the_configuration_stays_where_only_places_differ(change: dict[str, Any]) -> None:
-    assert config_digest(**change) == config_digest()
-
-
-def test_there_is_no_digest_of_the_configuration_before_the_images_are_known() -> None:
-    assert config_digest(images_digest="") is None
+    assert digest(**change) == digest()
 
 
 class Ending(Journal):

@@ -43,8 +43,6 @@ class ImageSet:
     """`name: reason` of each file that could not be used."""
     left_out: int
     """Further files that were not looked at."""
-    digest: str
-    """`sha256:<hex>` over names and pixels."""
 
 
 def list_images(folder: Path) -> tuple[Path, ...]:
@@ -85,6 +83,23 @@ def _tree(folder: Path) -> list[Path]:
     return [path for parent in below for path in _image_files(parent)]
 
 
+def images_digest(paths: Sequence[Path]) -> str:
+    """Return `sha256:<hex>` over the names and bytes of image files, whatever a model would make of them.
+
+    Args:
+        paths: image files, as `list_images` returns them.
+    """
+    root, sha = _root(paths), hashlib.sha256()
+    for path in sorted(paths):
+        sha.update(path.relative_to(root).as_posix().encode("utf-8", "surrogateescape") + b"\0")
+        try:
+            with path.open("rb") as file:
+                sha.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:  # the scan will skip it and say so
+            sha.update(f"unreadable: {error.errno}".encode())
+    return "sha256:" + sha.hexdigest()
+
+
 def load_images(paths: Sequence[Path], spec: InputSpec, memory_bytes: int = 2**29) -> ImageSet:
     """Decode images and bring them to the model's size.
 
@@ -104,7 +119,7 @@ def load_images(paths: Sequence[Path], spec: InputSpec, memory_bytes: int = 2**2
     """
     if spec.channels not in (1, 3):
         raise UnsupportedModelError(f"The model takes {spec.channels} channels; images have 1 (grey) or 3 (RGB).")
-    root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
+    root = _root(paths)
     pixels: dict[str, NDArray[np.float32]] = {}
     skipped = []
     each = spec.channels * spec.height * spec.width * np.dtype(np.float32).itemsize
@@ -121,7 +136,7 @@ def load_images(paths: Sequence[Path], spec: InputSpec, memory_bytes: int = 2**2
         raise ImagesError(f"None of {len(paths)} images can be used: {shown}.", "Pass clean images with --images.")
     names = tuple(sorted(pixels))
     stacked = np.stack([pixels[name] for name in names])
-    return ImageSet(names, stacked, tuple(skipped), len(paths) - most, _digest(names, stacked))
+    return ImageSet(names, stacked, tuple(skipped), len(paths) - most)
 
 
 class UnusableImageError(Exception):
@@ -233,8 +248,6 @@ def _reason(error: Exception) -> str:
     return str(error)[:200] or type(error).__name__
 
 
-def _digest(names: Sequence[str], pixels: NDArray[np.float32]) -> str:
-    sha = hashlib.sha256(str(pixels.shape).encode())
-    for name, image in zip(names, pixels, strict=True):
-        sha.update(name.encode("utf-8", "surrogateescape") + b"\0" + image.astype("<f4").tobytes())
-    return "sha256:" + sha.hexdigest()
+def _root(paths: Sequence[Path]) -> Path:
+    """Return the folder that names of images are relative to."""
+    return Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()

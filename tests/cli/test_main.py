@@ -14,7 +14,8 @@ import smoothscan as package
 from smoothscan.cli.check import check
 from smoothscan.cli.main import LazyGroup
 from smoothscan.cli.main import smoothscan as group
-from smoothscan.config import Denoising, FailOn, Layout, Precision, ProfileName, ReportFormat, Resize
+from smoothscan.config import Denoising, Layout, Precision, ProfileName, ReportFormat, Resize
+from smoothscan.result import FailOn
 
 from .program import ENVIRONMENT, Run, command
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import zlib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 from smoothscan.errors import ImagesError, UnsupportedModelError
 from smoothscan.result import InputSpec
 from smoothscan.sources import images
-from smoothscan.sources.images import list_images, load_images
+from smoothscan.sources.images import images_digest, list_images, load_images
 
 
 def spec(height: int = 32, width: int = 32, channels: int = 3, resize: str = "crop") -> InputSpec:
@@ -62,16 +63,17 @@ def test_an_image_of_the_right_size_keeps_its_pixels(image_folder: Path) -> None
     assert loaded.skipped == ()
 
 
-def test_the_digest_covers_names_and_pixels(image_folder: Path) -> None:
-    first = load_images(list_images(image_folder), spec())
-    assert load_images(list_images(image_folder), spec()).digest == first.digest
-    (image_folder / "image_00.png").rename(image_folder / "image_0.png")
-    assert load_images(list_images(image_folder), spec()).digest != first.digest
-    (image_folder / "image_0.png").rename(image_folder / "image_00.png")
-    pixels = np.asarray(Image.open(image_folder / "image_05.png")).copy()
+def test_the_digest_covers_names_and_pixels_but_not_the_place(image_folder: Path, tmp_path: Path) -> None:
+    first = images_digest(list_images(image_folder))
+    copy = shutil.copytree(image_folder, tmp_path / "copy")
+    assert images_digest(list_images(copy)) == first
+    (copy / "image_00.png").rename(copy / "image_0.png")
+    assert images_digest(list_images(copy)) != first
+    (copy / "image_0.png").rename(copy / "image_00.png")
+    pixels = np.asarray(Image.open(copy / "image_05.png")).copy()
     pixels[0, 0, 0] ^= 1
-    Image.fromarray(pixels).save(image_folder / "image_05.png")
-    assert load_images(list_images(image_folder), spec()).digest != first.digest
+    Image.fromarray(pixels).save(copy / "image_05.png")
+    assert images_digest(list_images(copy)) != first
 
 
 def test_crop_follows_the_usual_recipe(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""An HTTP server that scans what the registry announces."""
