@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy as np
 import platformdirs
-from numpy.typing import NDArray
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from smoothscan.exhibits import ClassExhibit, Exhibits, HeldOutExample
+from smoothscan.exhibits import Exhibits
 from smoothscan.files import write_whole
+from smoothscan.packed import PackedError, pack, unpack
 from smoothscan.result import ScanResult
 from smoothscan.sinks.mlflow_registry import VALID_FOR
 
@@ -56,20 +51,14 @@ class Entry:
         try:
             if time.time() - path.stat().st_mtime > VALID_FOR.total_seconds():
                 return None
-            with safe_open(path, "numpy") as file:
-                words = file.metadata() or {}
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            result = ScanResult.model_validate_json(words["result"])
-            return result, _exhibits(json.loads(words["exhibits"]), arrays)
-        except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError):
+            return unpack(path)
+        except (OSError, PackedError):
             return None
 
     def keep(self, result: ScanResult, exhibits: Exhibits) -> None:
         """Keep a completed scan instead of the way to it; a disk that is full costs the next scan time, no more."""
-        words, arrays = _flat(exhibits)
-        data = save(arrays, {"result": result.model_dump_json(), "exhibits": json.dumps(words)})
         with suppress(OSError):
-            write_whole(self.folder / _RESULT, data, durable=False)
+            write_whole(self.folder / _RESULT, pack(result, exhibits), durable=False)
             shutil.rmtree(self.rounds, ignore_errors=True)
 
 
@@ -143,55 +132,3 @@ def _program() -> str:
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         sha.update(path.read_bytes())
     return sha.hexdigest()
-
-
-@dataclass
-class _Writer:
-    """Takes pictures apart into words and arrays."""
-
-    arrays: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-
-    def put(self, array: NDArray[np.float32] | None) -> str | None:
-        if array is None:
-            return None
-        name = str(len(self.arrays))
-        self.arrays[name] = np.ascontiguousarray(array, np.float32)
-        return name
-
-    def of(self, exhibit: ClassExhibit) -> dict[str, Any]:
-        examples = [
-            {**vars(one), "clean": self.put(one.clean), "perturbed": self.put(one.perturbed)}
-            for one in exhibit.examples
-        ]
-        pictures = {name: self.put(getattr(exhibit, name)) for name in _PICTURES}
-        return {**vars(exhibit), **pictures, "examples": examples}
-
-
-_PICTURES = ("perturbation", "picture", "synthesis_image")
-
-
-def _flat(exhibits: Exhibits) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
-    """Return exhibits as words for JSON, with names for their arrays, and these arrays."""
-    writer = _Writer()
-    words = {
-        "classes": [[index, writer.of(one)] for index, one in exhibits.classes.items()],
-        "pairs": [[list(pair), writer.of(one)] for pair, one in exhibits.pairs.items()],
-    }
-    return words, writer.arrays
-
-
-def _exhibits(words: dict[str, Any], arrays: dict[str, NDArray[np.float32]]) -> Exhibits:
-    """Put exhibits together again; the reverse of `_flat`."""
-
-    def one(said: dict[str, Any]) -> ClassExhibit:
-        examples = tuple(
-            HeldOutExample(**{**each, "clean": arrays[each["clean"]], "perturbed": arrays[each["perturbed"]]})
-            for each in said["examples"]
-        )
-        pictures = {name: None if said[name] is None else arrays[said[name]] for name in _PICTURES}
-        return ClassExhibit(**{**said, **pictures, "examples": examples})
-
-    return Exhibits(
-        {index: one(said) for index, said in words["classes"]},
-        {(source, target): one(said) for (source, target), said in words["pairs"]},
-    )
