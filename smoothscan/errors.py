@@ -9,6 +9,7 @@ SmoothscanError
 ├── ScanFailedError            exit 3, the model could not be examined
 │   ├── ModelNotFoundError     no such model, version, alias or run
 │   ├── RegistryError          the registry or the artifact store did not answer
+│   ├── LedgerError            the ledger of scans cannot be read or written
 │   ├── ModelLoadError         the files are there, the model does not load
 │   ├── ModelHostError         the model's process died or broke the protocol
 │   ├── ScanTimeoutError       the time limit passed
@@ -79,6 +80,10 @@ class ModelNotFoundError(ScanFailedError):
 
 class RegistryError(ScanFailedError):
     """The registry or the artifact store did not answer, or refused."""
+
+
+class LedgerError(ScanFailedError):
+    """The ledger of scans cannot be read or written."""
 
 
 class ModelLoadError(ScanFailedError):

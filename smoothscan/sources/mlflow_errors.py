@@ -85,7 +85,12 @@ def _first_line(error: Exception) -> str:
     return shown(str(error).partition("\n")[0])
 
 
+def without_credentials(text: str) -> str:
+    """Take user names and passwords out of the URIs in a text."""
+    return _USER_INFO.sub("//", text)
+
+
 def shown(text: str) -> str:
     """Shorten a text and take user names and passwords out of the URIs in it."""
-    short = _USER_INFO.sub("//", text)
+    short = without_credentials(text)
     return short if len(short) <= 300 else short[:300] + "..."

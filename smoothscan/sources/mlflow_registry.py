@@ -69,7 +69,7 @@ class MlflowRegistry:
             RegistryError: the server or the artifact store did not answer, or refused.
         """
         with environment(_RESOLVING), reported(uri):
-            resolver = _Resolver(*self._client())
+            resolver = _Resolver(*client_of(self._tracking_uri, self._registry_uri))
             pinned = resolver.resolve(uri)
         known = ModelInfo(
             uri=uri,
@@ -84,14 +84,19 @@ class MlflowRegistry:
             resolver.download(pinned.location, into)
         return known
 
-    def _client(self) -> tuple[MlflowClient, str]:
-        """Return a client and the URI of its tracking store."""
-        from mlflow import MlflowClient, get_tracking_uri
 
-        tracking_uri = self._tracking_uri or get_tracking_uri()
-        for store in filter(None, (tracking_uri, self._registry_uri)):
-            _require_database(store)
-        return MlflowClient(tracking_uri, self._registry_uri), tracking_uri
+def client_of(tracking_uri: str | None, registry_uri: str | None) -> tuple[MlflowClient, str]:
+    """Return a client and the URI of its tracking store.
+
+    Raises:
+        RegistryError: a store is a database file that is not there.
+    """
+    from mlflow import MlflowClient, get_tracking_uri
+
+    tracking_uri = tracking_uri or get_tracking_uri()
+    for store in filter(None, (tracking_uri, registry_uri)):
+        _require_database(store)
+    return MlflowClient(tracking_uri, registry_uri), tracking_uri
 
 
 class _Resolver:

@@ -1,0 +1,1 @@
+"""Who scans the models of a sweep: an interface, and one file for each engine."""

@@ -1,0 +1,249 @@
+"""What the scanner itself knows of every version: its scans, from their beginning to the last tag that they wrote.
+
+Tags in a registry are for people, and whoever may edit a model may edit them; nothing is read from them. The ledger is
+a database of the scanner's own: SQLite, or whatever SQLAlchemy can reach.
+
+A scan goes through three states, each one commit. `started`: somebody is at it. `judged`: it is finished, and its
+result is in the ledger; it will not be done again, whatever happens now. `recorded`: files, tags and run are written as
+well. What a process that was killed left at `judged` is recorded by the next one, under the same id, so that nothing is
+written twice.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import platformdirs
+import sqlalchemy as sql
+from pydantic import ValidationError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from smoothscan.errors import ConfigError, LedgerError
+from smoothscan.result import ScanResult, WriteBack
+from smoothscan.sinks.mlflow_registry import VALID_FOR
+from smoothscan.sources.inventory import Registered
+from smoothscan.sources.mlflow_errors import without_credentials
+
+State = Literal["started", "judged", "recorded"]
+
+_TABLES = sql.MetaData()
+_SCANS = sql.Table(
+    "smoothscan_scans",
+    _TABLES,
+    sql.Column("scan_id", sql.String(32), primary_key=True),
+    sql.Column("registry", sql.String(500), nullable=False),
+    sql.Column("name", sql.String(256), nullable=False),
+    sql.Column("version", sql.String(32), nullable=False),
+    sql.Column("identity", sql.String(64), nullable=False),
+    sql.Column("config_digest", sql.String(80), nullable=False),
+    sql.Column("model_digest", sql.String(80)),
+    sql.Column("state", sql.String(16), nullable=False),
+    sql.Column("started_at", sql.Float, nullable=False),
+    sql.Column("judged_at", sql.Float),
+    sql.Column("finished_at", sql.Float),
+    sql.Column("expires_at", sql.Float),
+    sql.Column("status", sql.String(16)),
+    sql.Column("verdict", sql.String(16)),
+    sql.Column("unfinished", sql.Boolean),
+    sql.Column("result", sql.LargeBinary(2**30)),
+    sql.Column("write_back", sql.Text),
+    sql.Index("smoothscan_scans_of_version", "registry", "name", "version"),
+    sql.Index("smoothscan_scans_of_bytes", "model_digest", "config_digest"),
+)
+_BUSY = 60.0
+"""Seconds that a process waits for another one that writes to the same SQLite file."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One scan in the ledger, without its result."""
+
+    scan_id: str
+    """Its id; the MLflow run of the scan carries it as well."""
+    name: str
+    """Registered name."""
+    version: str
+    """Version number."""
+    identity: str
+    """What the registry said of the version when it was scanned; see `Registered.identity`."""
+    config_digest: str
+    """Digest of the settings and images."""
+    model_digest: str | None
+    """Digest of the model's files; None if they were not had."""
+    state: State
+    """How far it came."""
+    finished_at: float | None
+    """End of the scan, in seconds since 1970."""
+    expires_at: float | None
+    """When its verdict ends to hold, in seconds since 1970."""
+    status: str | None
+    """Status of the result."""
+    verdict: str | None
+    """Verdict of the result."""
+    unfinished: bool
+    """Whether a time budget cut it off."""
+
+
+_COLUMNS = [_SCANS.c[name] for name in Entry.__annotations__]
+
+
+class Ledger:
+    """The scans of all registries.
+
+    Args:
+        url: SQLAlchemy URL, or a path of an SQLite file, which is made if it is not there.
+
+    Raises:
+        ConfigError: the URL is none that SQLAlchemy understands, or its driver is missing.
+        LedgerError: the database cannot be reached or written to.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.shown = without_credentials(url)
+        """The URL without credentials."""
+        if "://" not in url:
+            Path(url).absolute().parent.mkdir(parents=True, exist_ok=True)
+            url = f"sqlite:///{Path(url).absolute()}"
+        try:
+            arguments = {"timeout": _BUSY, "check_same_thread": False} if url.startswith("sqlite") else {}
+            self._engine = sql.create_engine(url, connect_args=arguments, pool_pre_ping=True)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise ConfigError(
+                f"The ledger {self.shown} cannot be opened: {error}",
+                "Pass a file, or a URL that SQLAlchemy understands, with its driver installed.",
+            ) from None
+        with self._reached():
+            if self._engine.dialect.name == "sqlite":
+                sql.event.listen(self._engine, "connect", _durable)
+            _TABLES.create_all(self._engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._engine.dispose()
+
+    def newest(self, registry: str) -> dict[tuple[str, str], Entry]:
+        """Return the newest finished scan of every version, by name and number."""
+        ordered = sql.select(*_COLUMNS).where(_SCANS.c.registry == registry, _SCANS.c.state != "started")
+        with self._reached(), self._engine.connect() as connection:
+            rows = connection.execute(ordered.order_by(_SCANS.c.judged_at)).mappings()
+            return {(row["name"], row["version"]): _entry(row) for row in rows}
+
+    def newest_of(self, registry: str, version: Registered) -> Entry | None:
+        """Return the newest finished scan of one version."""
+        wanted = sql.select(*_COLUMNS).where(*_is(registry, version), _SCANS.c.state != "started")
+        with self._reached(), self._engine.connect() as connection:
+            row = connection.execute(wanted.order_by(_SCANS.c.judged_at.desc()).limit(1)).mappings().first()
+        return None if row is None else _entry(row)
+
+    def begin(self, registry: str, version: Registered, config_digest: str) -> str:
+        """Begin a scan, or go on with the one that a process which is gone began; return its id."""
+        same = (*_is(registry, version), _SCANS.c.identity == version.identity, _SCANS.c.state == "started")
+        with self._reached(), self._engine.begin() as connection:
+            wanted = sql.select(_SCANS.c.scan_id).where(*same, _SCANS.c.config_digest == config_digest)
+            if (begun := connection.execute(wanted).scalar()) is not None:
+                return str(begun)
+            scan_id = uuid.uuid4().hex
+            connection.execute(
+                _SCANS.insert().values(
+                    scan_id=scan_id,
+                    registry=registry,
+                    name=version.name,
+                    version=version.version,
+                    identity=version.identity,
+                    config_digest=config_digest,
+                    state="started",
+                    started_at=time.time(),
+                )
+            )
+        return scan_id
+
+    def judge(self, scan_id: str, result: ScanResult) -> None:
+        """Take over the result of a scan. From here on it is done."""
+        finished = _seconds(result.finished_at)
+        self._update(
+            scan_id,
+            state="judged",
+            judged_at=time.time(),  # a result that was recalled from the cache is older than its place here
+            model_digest=result.model.digest,
+            status=result.status,
+            verdict=result.verdict,
+            unfinished=bool(result.coverage.unfinished),
+            finished_at=finished,
+            expires_at=finished + VALID_FOR.total_seconds(),
+            result=zlib.compress(result.model_dump_json().encode("utf-8", "surrogatepass")),
+        )
+
+    def record(self, scan_id: str, write_back: WriteBack) -> None:
+        """Note that files, tags and run of a scan are written, as far as the registry let it."""
+        self._update(scan_id, state="recorded", write_back=write_back.model_dump_json())
+
+    def unrecorded(self, registry: str) -> tuple[Entry, ...]:
+        """Return the scans that were judged by a process which was gone before it recorded them."""
+        wanted = sql.select(*_COLUMNS).where(_SCANS.c.registry == registry, _SCANS.c.state == "judged")
+        with self._reached(), self._engine.connect() as connection:
+            return tuple(_entry(row) for row in connection.execute(wanted).mappings())
+
+    def result(self, scan_id: str) -> ScanResult | None:
+        """Return the result of a scan, with what became of its write-back; None if it cannot be read any more."""
+        wanted = sql.select(_SCANS.c.result, _SCANS.c.write_back).where(_SCANS.c.scan_id == scan_id)
+        with self._reached(), self._engine.connect() as connection:
+            row = connection.execute(wanted).first()
+        try:
+            if row is None or row[0] is None:
+                return None
+            result = ScanResult.model_validate_json(zlib.decompress(row[0]))
+            written = WriteBack.model_validate_json(row[1]) if row[1] else result.write_back
+        except (zlib.error, ValidationError):
+            return None
+        return result.model_copy(update={"write_back": written})
+
+    def _update(self, scan_id: str, **values: Any) -> None:
+        with self._reached(), self._engine.begin() as connection:
+            connection.execute(_SCANS.update().where(_SCANS.c.scan_id == scan_id).values(**values))
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            reason = without_credentials(str(getattr(error, "orig", None) or error).partition("\n")[0])
+            raise LedgerError(
+                f"The ledger {self.shown} cannot be used: {reason}",
+                "Check that its folder or server can be reached and written to, or pass another --ledger.",
+            ) from error
+
+
+def default_ledger() -> Path:
+    """Return the file of the ledger where the user names none: in the user's folder of application state."""
+    return platformdirs.user_state_path("smoothscan", appauthor=False) / "ledger.db"
+
+
+def _durable(connection: Any, _record: Any) -> None:
+    """Let readers and a writer work at the same time, and lose nothing when the machine goes down."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _is(registry: str, version: Registered) -> tuple[Any, ...]:
+    return (_SCANS.c.registry == registry, _SCANS.c.name == version.name, _SCANS.c.version == version.version)
+
+
+def _entry(row: Mapping[Any, Any]) -> Entry:
+    return Entry(**{**row, "unfinished": bool(row["unfinished"])})
+
+
+def _seconds(moment: str | None) -> float:
+    return datetime.fromisoformat(moment).timestamp() if moment else time.time()

@@ -1,0 +1,157 @@
+"""Which versions of which models a registry holds. Metadata only: nothing is downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smoothscan.errors import ConfigError
+from smoothscan.sources.mlflow_errors import mlflow_exception, reported, shown, without_credentials
+from smoothscan.sources.mlflow_registry import client_of
+from smoothscan.surroundings import environment
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+_PAGE = 1000
+"""Entries that the registry is asked for at once."""
+_LISTING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_FILTER = "Write it as in MLflow: \"name = 'signs'\", \"tags.team = 'vision'\"; --name takes patterns of names."
+_NO_STAGE = "None"
+"""What MLflow calls the stage of a version that has none."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which versions are meant; those that every given part agrees with."""
+
+    filter: str | None = None
+    """MLflow's search expression for model versions, such as `tags.team = 'vision'`."""
+    names: tuple[str, ...] = ()
+    """Patterns of names, such as `traffic-*`; any of them."""
+    aliases: tuple[str, ...] = ()
+    """Patterns of aliases; any of them."""
+    stages: tuple[str, ...] = ()
+    """Stages, whatever their case; any of them."""
+    versions: tuple[tuple[str, str], ...] = ()
+    """These versions, by name and number, and no others; empty for all."""
+
+    def matches(self, version: Registered) -> bool:
+        """Tell whether a version is meant, apart from the search expression, which the registry answers."""
+        return (
+            (not self.names or any(fnmatchcase(version.name, pattern) for pattern in self.names))
+            and (not self.aliases or any(fnmatchcase(a, p) for a in version.aliases for p in self.aliases))
+            and (not self.stages or (version.stage or _NO_STAGE).lower() in {stage.lower() for stage in self.stages})
+            and (not self.versions or (version.name, version.version) in self.versions)
+        )
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One version of a registered model, as the registry describes it."""
+
+    name: str
+    """Registered name."""
+    version: str
+    """Version number."""
+    identity: str
+    """Digest of where its files lie and when it was made: another one under the same number is another version."""
+    created: float
+    """When it was registered, in seconds since 1970."""
+    aliases: tuple[str, ...] = ()
+    """Its aliases, sorted."""
+    stage: str | None = None
+    """Its stage; None for none."""
+
+    @property
+    def uri(self) -> str:
+        """`models:/<name>/<version>`."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def registered_versions(
+    selection: Selection, *, tracking_uri: str | None, registry_uri: str | None
+) -> tuple[Registered, ...]:
+    """List the versions that are selected, by name and number.
+
+    Args:
+        selection: which ones.
+        tracking_uri: MLflow tracking server; None for MLflow's own setting.
+        registry_uri: MLflow model registry; None for MLflow's own setting.
+
+    Raises:
+        ConfigError: the registry does not understand the search expression.
+        RegistryError: it did not answer, or refused.
+    """
+    with environment(_LISTING), reported("the registry"):
+        client, _ = client_of(tracking_uri, registry_uri)
+        aliases = _aliases(client)
+        found = [_registered(version, aliases) for version in _versions(client, selection.filter)]
+    chosen = {(each.name, each.version): each for each in found if selection.matches(each)}
+    return tuple(sorted(chosen.values(), key=lambda each: (each.name, int(each.version))))
+
+
+def registry_name(tracking_uri: str | None, registry_uri: str | None) -> str:
+    """Return what tells a registry from others: its URI without credentials, absolute where it is a file."""
+    import mlflow
+    from mlflow.environment_variables import MLFLOW_REGISTRY_URI
+
+    own = MLFLOW_REGISTRY_URI.get()  # type: ignore[no-untyped-call]
+    uri = registry_uri or own or tracking_uri or mlflow.get_registry_uri()
+    scheme, database, path = uri.partition(":///")
+    if scheme.startswith("sqlite") and database:
+        uri = f"{scheme}:///{Path(path).absolute()}"
+    return without_credentials(uri)
+
+
+def _versions(client: MlflowClient, expression: str | None) -> Iterator[ModelVersion]:
+    def page(token: str | None) -> Any:
+        return client.search_model_versions(
+            expression or "", max_results=_PAGE, order_by=["name ASC", "version_number ASC"], page_token=token
+        )
+
+    try:
+        yield from _paged(page)
+    except mlflow_exception() as error:
+        if expression and error.error_code == "INVALID_PARAMETER_VALUE":
+            message = shown(str(error).partition("\n")[0])
+            raise ConfigError(f"{expression!r} is no search expression of MLflow: {message}", _FILTER) from None
+        raise
+
+
+def _aliases(client: MlflowClient) -> dict[tuple[str, str], list[str]]:
+    """Return the aliases of all versions; a search for versions does not tell them."""
+    found = defaultdict(list)
+    for model in _paged(lambda token: client.search_registered_models(max_results=_PAGE, page_token=token)):
+        for alias, version in model.aliases.items():
+            found[model.name, str(version)].append(alias)
+    return found
+
+
+def _paged(page: Callable[[str | None], Any]) -> Iterator[Any]:
+    token = None
+    while True:
+        entries = page(token)
+        yield from entries
+        token = entries.token
+        if not token:
+            return
+
+
+def _registered(version: ModelVersion, aliases: dict[tuple[str, str], list[str]]) -> Registered:
+    name, number = str(version.name), str(version.version)
+    made = f"{version.source}\n{version.creation_timestamp}"
+    return Registered(
+        name=name,
+        version=number,
+        identity=hashlib.sha256(made.encode("utf-8", "surrogateescape")).hexdigest(),
+        created=(version.creation_timestamp or 0) / 1000,
+        aliases=tuple(sorted(aliases.get((name, number), ()))),
+        stage=None if version.current_stage in (None, "", _NO_STAGE) else str(version.current_stage),
+    )
