@@ -11,6 +11,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import IO
 
@@ -19,6 +20,9 @@ from smoothscan.files import write_whole
 from smoothscan.fleet.engines.interface import Job, Outcome
 from smoothscan.fleet.scanning import scan
 from smoothscan.surroundings import quiet
+
+_PATIENCE = 10.0
+"""Seconds to clean up in."""
 
 
 def main() -> None:
@@ -53,6 +57,8 @@ def _read(lines: IO[str], jobs: queue.SimpleQueue[Job]) -> None:
     for line in lines:
         jobs.put(Job.model_validate_json(line))
     os.kill(os.getpid(), signal.SIGTERM)  # the sweep is gone
+    time.sleep(_PATIENCE)
+    os._exit(1)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
