@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import shlex
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -82,6 +85,7 @@ _INPUT_FIELDS = {
     "resize": ("resize",),
 }
 _PATHS = ("images", "calibration", "output_dir", "cache_dir")
+_NAME = re.compile(r"models:/+([^/@]+)[/@]")
 _ON = ("write_back", "cache")
 """Keys that are on unless the file says false or the option with `--no-` is given."""
 
@@ -108,6 +112,59 @@ class _Given:
     inputs: dict[str, Any]
     names: dict[str, str]
 
+    def under(self, other: _Given) -> _Given:
+        """Return both; where they disagree, what `other` says."""
+        return _Given(self.values | other.values, self.inputs | other.inputs, self.names | other.names)
+
+
+@dataclass
+class Choices:
+    """Options and the configuration file, before it is known which model they are for."""
+
+    options: _Given
+    """What stands on the command line."""
+    general: _Given
+    """What the file says of all models."""
+    models: tuple[tuple[str, _Given], ...]
+    """Its tables [[model]], each with its pattern of names."""
+    sweep: Mapping[str, Any]
+    """Its table [sweep], as it stands there."""
+    origin: str | None
+    """`configuration file <name>`, if one was read."""
+    known: dict[tuple[bool, ...], tuple[_Given, Path | None]] = dataclasses.field(default_factory=dict)
+    """What models that the same tables are about have in common."""
+
+    def of(self, uri: str) -> Settings:
+        """Return the settings for one model: options win over the tables that match its name, these over the rest.
+
+        Raises:
+            ConfigError: they are wrong, or there are no images.
+        """
+        name = _NAME.match(uri)
+        which = tuple(name is not None and fnmatchcase(name[1], pattern) for pattern, _ in self.models)
+        if which not in self.known:
+            self.known[which] = self._merged(which)
+        given, labels_file = self.known[which]
+        try:
+            config = ScanConfig(uri=uri, input=InputConfig(**given.inputs), **given.values)
+        except ValidationError as error:
+            raise _readable(error, given.names) from None
+        fields = [*given.inputs, *(["labels"] if "labels" in given.values else [])]
+        sources = {each: OPTION if _is_option(given.names[each]) else str(self.origin) for each in fields}
+        return Settings(config, sources, command_line(config, labels_file), self.origin)
+
+    def _merged(self, which: Sequence[bool]) -> tuple[_Given, Path | None]:
+        merged = self.general
+        for (_, table), matches in zip(self.models, which, strict=True):
+            merged = merged.under(table) if matches else merged
+        merged = merged.under(self.options)
+        if "images" not in merged.values:
+            raise ConfigError("there is no folder of images to scan with", "pass --images DIR; labels are not needed")
+        labels_file = merged.values["labels"] if isinstance(merged.values.get("labels"), Path) else None
+        if labels_file is not None:
+            merged.values["labels"] = read_labels(labels_file)
+        return merged, labels_file
+
 
 def resolve(options: Mapping[str, Any], *, use_file: bool = True) -> Settings:
     """Put options over the configuration file and return the settings of the scan.
@@ -119,27 +176,24 @@ def resolve(options: Mapping[str, Any], *, use_file: bool = True) -> Settings:
     Raises:
         ConfigError: an option or the file is wrong.
     """
+    return choices(options, use_file=use_file).of(str(options["uri"]))
+
+
+def choices(options: Mapping[str, Any], *, use_file: bool = True) -> Choices:
+    """Read options and configuration file, for one model or for many.
+
+    Args:
+        options: the options that were given, by parameter name, `config_file` included.
+        use_file: whether to look for a configuration file.
+
+    Raises:
+        ConfigError: the file is wrong.
+    """
+    given = _read_options(options)
     file = _find(options.get("config_file")) if use_file else None
-    origin = None if file is None else f"configuration file {file}"
-    from_file = _Given({}, {}, {})
-    if file is not None and origin is not None:
-        from_file = _read_file(file, origin, named=options.get("config_file") is not None)
-    from_options = _read_options(options)
-    values = from_file.values | from_options.values
-    inputs = from_file.inputs | from_options.inputs
-    names = from_file.names | from_options.names
-    if "images" not in values:
-        raise ConfigError("there is no folder of images to scan with", "pass --images DIR; labels are not needed")
-    labels_file = values["labels"] if isinstance(values.get("labels"), Path) else None
-    if labels_file is not None:
-        values["labels"] = read_labels(labels_file)
-    try:
-        config = ScanConfig(uri=str(options["uri"]), input=InputConfig(**inputs), **values)
-    except ValidationError as error:
-        raise _readable(error, names) from None
-    given = [*inputs, *(["labels"] if "labels" in values else [])]
-    sources = {field: OPTION if _is_option(names[field]) else str(origin) for field in given}
-    return Settings(config, sources, command_line(config, labels_file), origin)
+    if file is None:
+        return Choices(given, _Given({}, {}, {}), (), {}, None)
+    return _read_file(file, given, named=options.get("config_file") is not None)
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -230,19 +284,40 @@ def _load(path: Path) -> dict[str, Any]:
         raise ConfigError(f"the configuration file {path} cannot be read: {error}") from None
 
 
-def _read_file(path: Path, origin: str, *, named: bool) -> _Given:
-    table = _load(path)
+def _read_file(path: Path, options: _Given, *, named: bool) -> Choices:
+    table, origin = _load(path), f"configuration file {path}"
     if path.name == "pyproject.toml":
         table = table.get("tool", {}).get("smoothscan")
         if table is None:
             raise ConfigError(f"{path} has no table [tool.smoothscan]")
+    table = dict(table)
+    models, sweep = table.pop("model", []), table.pop("sweep", {})
+    if not isinstance(models, list) or not all(isinstance(each, dict) for each in models):
+        raise ConfigError(
+            f"{origin}: model is no list of tables", "write a section [[model]] for each pattern of names"
+        )
+    if not isinstance(sweep, dict):
+        raise ConfigError(f"{origin}: sweep is not a table", "write a section [sweep]")
+    tables = []
+    for number, each in enumerate(models, 1):
+        pattern = each.get("name")
+        if not isinstance(pattern, str):
+            raise ConfigError(f"{origin}: the section [[model]] number {number} has no name", 'write name = "signs-*"')
+        rest = {key: value for key, value in each.items() if key != "name"}
+        tables.append((pattern, _read_table(rest, path, f"{origin}, model {pattern}", named=named)))
+    sweep = {key.replace("-", "_"): value for key, value in sweep.items()}
+    return Choices(options, _read_table(table, path, origin, named=named), tuple(tables), sweep, origin)
+
+
+def _read_table(table: dict[str, Any], path: Path, origin: str, *, named: bool) -> _Given:
+    """Read what a file says of all models, or of some."""
     given = _Given({}, {}, {})
     table = {key.replace("-", "_"): value for key, value in table.items()}
     inputs = table.pop("input", {})
     if not isinstance(inputs, dict):
         raise ConfigError(f"{origin}: input is not a table", "write a section [input]")
     for key, value in table.items():
-        _known(key, [*_FIELDS, "input"], origin, "")
+        _known(key, [*_FIELDS, "input", "model", "sweep"], origin, "")
         if key == "allow_model_code" and value and not named:
             # A file that merely lies in the current folder must not make the scan run foreign code.
             raise ConfigError(

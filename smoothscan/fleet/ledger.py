@@ -55,10 +55,14 @@ _SCANS = sql.Table(
     sql.Column("verdict", sql.String(16)),
     sql.Column("unfinished", sql.Boolean),
     sql.Column("result", sql.LargeBinary(2**30)),
+    sql.Column("summary", sql.Text),
     sql.Column("write_back", sql.Text),
+    sql.Column("place", sql.String(500), nullable=False),
     sql.Index("smoothscan_scans_of_version", "registry", "name", "version"),
     sql.Index("smoothscan_scans_of_bytes", "model_digest", "config_digest"),
 )
+_ABANDONED = 3600.0
+"""Seconds after which nobody is at a scan any more that was judged but not recorded."""
 _BUSY = 60.0
 """Seconds that a process waits for another one that writes to the same SQLite file."""
 
@@ -91,6 +95,10 @@ class Entry:
     """Verdict of the result."""
     unfinished: bool
     """Whether a time budget cut it off."""
+    summary: str | None
+    """What a sweep tells of the result, as JSON; see `smoothscan.fleet.standing`."""
+    write_back: str | None
+    """What became of tags and run, as JSON; None until the scan is recorded."""
 
 
 _COLUMNS = [_SCANS.c[name] for name in Entry.__annotations__]
@@ -146,11 +154,19 @@ class Ledger:
             row = connection.execute(wanted.order_by(_SCANS.c.judged_at.desc()).limit(1)).mappings().first()
         return None if row is None else _entry(row)
 
-    def begin(self, registry: str, version: Registered, config_digest: str) -> str:
-        """Begin a scan, or go on with the one that a process which is gone began; return its id."""
+    def begin(self, registry: str, version: Registered, config_digest: str, place: str) -> str:
+        """Begin a scan, or go on with the one that a process which is gone began; return its id.
+
+        Args:
+            registry: the registry; see `registry_name`.
+            version: the version.
+            config_digest: digest of settings and images.
+            place: who is at it: the machine and the folder of results, which one process has at a time.
+        """
         same = (*_is(registry, version), _SCANS.c.identity == version.identity, _SCANS.c.state == "started")
         with self._reached(), self._engine.begin() as connection:
             wanted = sql.select(_SCANS.c.scan_id).where(*same, _SCANS.c.config_digest == config_digest)
+            wanted = wanted.where(_SCANS.c.place == place)
             if (begun := connection.execute(wanted).scalar()) is not None:
                 return str(begun)
             scan_id = uuid.uuid4().hex
@@ -164,11 +180,12 @@ class Ledger:
                     config_digest=config_digest,
                     state="started",
                     started_at=time.time(),
+                    place=place,
                 )
             )
         return scan_id
 
-    def judge(self, scan_id: str, result: ScanResult) -> None:
+    def judge(self, scan_id: str, result: ScanResult, summary: str) -> None:
         """Take over the result of a scan. From here on it is done."""
         finished = _seconds(result.finished_at)
         self._update(
@@ -181,16 +198,28 @@ class Ledger:
             unfinished=bool(result.coverage.unfinished),
             finished_at=finished,
             expires_at=finished + VALID_FOR.total_seconds(),
+            summary=summary,
             result=zlib.compress(result.model_dump_json().encode("utf-8", "surrogatepass")),
         )
+
+    def forget(self, scan_id: str) -> None:
+        """Take back the beginning of a scan that there was no need for."""
+        with self._reached(), self._engine.begin() as connection:
+            connection.execute(_SCANS.delete().where(_SCANS.c.scan_id == scan_id, _SCANS.c.state == "started"))
 
     def record(self, scan_id: str, write_back: WriteBack) -> None:
         """Note that files, tags and run of a scan are written, as far as the registry let it."""
         self._update(scan_id, state="recorded", write_back=write_back.model_dump_json())
 
-    def unrecorded(self, registry: str) -> tuple[Entry, ...]:
-        """Return the scans that were judged by a process which was gone before it recorded them."""
-        wanted = sql.select(*_COLUMNS).where(_SCANS.c.registry == registry, _SCANS.c.state == "judged")
+    def unrecorded(self, registry: str, place: str) -> tuple[Entry, ...]:
+        """Return the scans that were judged by a process which was gone before it recorded them.
+
+        Args:
+            registry: the registry.
+            place: the caller's own place, which no other process has now; those of other places count after an hour.
+        """
+        gone = (_SCANS.c.place == place) | (_SCANS.c.judged_at < time.time() - _ABANDONED)
+        wanted = sql.select(*_COLUMNS).where(_SCANS.c.registry == registry, _SCANS.c.state == "judged", gone)
         with self._reached(), self._engine.connect() as connection:
             return tuple(_entry(row) for row in connection.execute(wanted).mappings())
 

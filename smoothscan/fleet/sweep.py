@@ -1,0 +1,266 @@
+"""The order of one sweep: list, plan, scan what is due, record each result."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from smoothscan.config import Frozen
+from smoothscan.draft import Draft
+from smoothscan.errors import ConfigError, ModelHostError, ScanTimeoutError, SmoothscanError
+from smoothscan.events import Events
+from smoothscan.exhibits import Exhibits
+from smoothscan.fleet.engines.interface import Engine, Job, Outcome
+from smoothscan.fleet.folders import WORK, place_of
+from smoothscan.fleet.ledger import Ledger
+from smoothscan.fleet.plan import Order, Planned, Shard, plan, why_due
+from smoothscan.fleet.standing import standing_of, standing_so_far, summary
+from smoothscan.packed import PackedError, unpack
+from smoothscan.posture import Standing
+from smoothscan.publish import deliver
+from smoothscan.result import ModelInfo, ScanResult
+from smoothscan.sources.inventory import Registered, Selection, registered_versions, registry_name
+
+_TRANSIENT = frozenset({"RegistryError", "ModelHostError"})
+"""Errors that may be gone at the next attempt: a server that is down, a process that was killed for its memory."""
+_PAUSE = 2.0
+"""Seconds before a second attempt; twice as many before each further one."""
+_PACKED = ".safetensors"
+
+
+class SweepOptions(Frozen):
+    """What a sweep is asked to do, apart from how each model is scanned."""
+
+    selection: Selection = Selection()
+    """Which versions to look at."""
+    shard: Shard | None = None
+    """Which part of them; None for all."""
+    rescan: bool = False
+    """Whether to scan what has a scan that holds, too."""
+    check_files: bool = False
+    """Whether to fetch and hash the files of versions whose scan holds, and to scan those that changed."""
+    retries: int = 2
+    """Further attempts after a crash or a lost server."""
+    output_dir: Path = Path("smoothscan-sweep")
+    """Folder of the results."""
+    tracking_uri: str | None = None
+    """MLflow tracking server; None for MLflow's own setting."""
+    registry_uri: str | None = None
+    """MLflow model registry; None for MLflow's own setting."""
+
+
+class Watcher(Events, Protocol):
+    """Is told of the sweep as a whole."""
+
+    def settled(self, standing: Standing, done: int, total: int) -> None:
+        """A version is done, the `done`-th of `total` that there is something to do for."""
+
+
+@dataclass
+class _Task:
+    """Something to do for one version."""
+
+    planned: Planned
+    attempt: int = 1
+    not_before: float = 0.0
+    """On the monotonic clock."""
+
+
+class Sweep:
+    """One sweep over a registry.
+
+    Args:
+        options: what to do.
+        order_of: says how to scan a version.
+        judge: the gate: adds to a result whether its model may pass.
+        ledger: what is known.
+        engine: who scans.
+        watcher: who is told.
+    """
+
+    def __init__(
+        self,
+        options: SweepOptions,
+        order_of: Callable[[Registered], Order],
+        judge: Callable[[ScanResult], ScanResult],
+        ledger: Ledger,
+        engine: Engine,
+        watcher: Watcher,
+    ) -> None:
+        self._options = options
+        self._order_of = order_of
+        self._judge = judge
+        self._ledger = ledger
+        self._engine = engine
+        self._watcher = watcher
+        self._work = options.output_dir / WORK
+        self._place = place_of(options.output_dir)
+        self._registry = ""
+        self._waiting: deque[_Task] = deque()
+        self._under_way: dict[str, _Task] = {}
+        self._done = 0
+        self.standings: dict[str, Standing] = {}
+        """What is known of every version that was listed, by URI."""
+
+    @property
+    def registry(self) -> str:
+        """The registry, without credentials; empty before it was listed."""
+        return self._registry
+
+    def look(self) -> tuple[Planned, ...]:
+        """List the registry and decide what is due. Nothing is downloaded, scanned or written.
+
+        Raises:
+            RegistryError: the registry did not answer, or refused.
+            LedgerError: the ledger cannot be read.
+            UsageError: there are no settings that anything could be scanned with.
+        """
+        options = self._options
+        self._watcher.stage("list", "registered versions")
+        stores = {"tracking_uri": options.tracking_uri, "registry_uri": options.registry_uri}
+        versions = registered_versions(options.selection, **stores)
+        if options.shard is not None:
+            versions = tuple(version for version in versions if options.shard.has(version))
+        self._registry = registry_name(**stores)
+        planned = plan(versions, self._ledger.newest(self._registry), self._order_of, rescan=options.rescan)
+        problems = [each.order.problem for each in planned]
+        if problems and problems[0] is not None and all(problems):
+            raise problems[0]
+        for each in planned:
+            self.standings[each.version.uri] = standing_so_far(each, "pending" if each.due else "kept")
+        return planned
+
+    def run(self) -> None:
+        """Scan what is due, and record it.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it. What was finished is recorded; `standings` says what is known.
+            SmoothscanError: registry, ledger or engine cannot be reached, or the results cannot be written.
+        """
+        planned = self.look()
+        self._record_what_was_left(planned)
+        tasks = [_Task(each) for each in planned if each.due or (self._options.check_files and each.known)]
+        self._waiting.extend(tasks)
+        self._watcher.stage("scan", f"{len(tasks)} of {len(planned)} versions, {self._engine.describe()}")
+        try:
+            for outcome in self._engine.run(self._take):
+                self._settle(outcome)
+        finally:
+            self._engine.close()
+        for path in self._work.glob(f"*{_PACKED}"):
+            path.unlink(missing_ok=True)
+
+    def _take(self) -> Job | None:
+        """Return the next job; tasks that need no work, or whose work was done before a crash, are settled here."""
+        while self._waiting:
+            task = self._waiting.popleft()
+            time.sleep(max(0.0, task.not_before - time.monotonic()))
+            order = task.planned.order
+            if self._was_done_by_others(task):
+                continue
+            scan_id = self._ledger.begin(self._registry, task.planned.version, order.digest, self._place)
+            self._under_way[scan_id] = task
+            known = task.planned.known
+            job = Job(
+                scan_id=scan_id,
+                config=order.config,
+                input_sources=dict(order.input_sources),
+                into=self._work / f"{scan_id}{_PACKED}",
+                unless=None if task.planned.due or known is None else known.model_digest,
+                attempt=task.attempt,
+            )
+            if order.problem is not None:
+                problem = order.problem
+                self._settle(Outcome(job=job, ended="misused", message=problem.message, hint=problem.hint))
+            elif job.into.exists():
+                self._settle(Outcome(job=job, ended="scanned"))
+            else:
+                return job
+        return None
+
+    def _was_done_by_others(self, task: _Task) -> bool:
+        """Tell whether a server or another sweep has scanned the version since it was planned."""
+        planned = task.planned
+        newest = self._ledger.newest_of(self._registry, planned.version)
+        if newest is None or (planned.known is not None and newest.scan_id == planned.known.scan_id):
+            return False
+        if why_due(planned.version, planned.order, newest, time.time()):
+            return False
+        self._tell(standing_so_far(replace(planned, known=newest, due=""), "kept"))
+        return True
+
+    def _settle(self, outcome: Outcome) -> None:
+        job = outcome.job
+        task = self._under_way.pop(job.scan_id)
+        if outcome.ended == "unchanged":
+            self._ledger.forget(job.scan_id)
+            self._tell(self.standings[task.planned.version.uri])
+            return
+        result, exhibits = self._result_of(outcome, task.planned)
+        if result.error is not None and result.error.type in _TRANSIENT and task.attempt <= self._options.retries:
+            pause = _PAUSE * 2 ** (task.attempt - 1)
+            self._watcher.warning(f"{job.config.uri}: {result.error.message} Trying again in {pause:.0f} s.")
+            job.into.unlink(missing_ok=True)
+            self._waiting.append(_Task(task.planned, task.attempt + 1, time.monotonic() + pause))
+            return
+        self._ledger.judge(job.scan_id, result, summary(task.planned, result))
+        self._record(job.scan_id, task.planned, result, exhibits, attempts=task.attempt)
+
+    def _result_of(self, outcome: Outcome, planned: Planned) -> tuple[ScanResult, Exhibits]:
+        """Return the result that a job came to, judged; of one that came to none, a result that says so."""
+        order, message = planned.order, outcome.message
+        if outcome.ended == "scanned":
+            try:
+                result, exhibits = unpack(outcome.job.into)
+                config = order.config.model_dump(mode="json")  # an engine may have moved files and set threads
+                return self._judge(result.model_copy(update={"config": config})), exhibits
+            except (OSError, PackedError) as unreadable:
+                message = f"The finished scan cannot be read: {unreadable}"
+        error: SmoothscanError = ModelHostError(message, "Scan it alone with smoothscan check to see more.")
+        if outcome.ended == "overdue":
+            error = ScanTimeoutError(message, "Raise --time-limit, or choose a lighter --profile for it.")
+        elif outcome.ended == "misused":
+            error = ConfigError(message, outcome.hint)
+        version = planned.version
+        model = ModelInfo(uri=version.uri, resolved_uri=version.uri, name=version.name, version=version.version)
+        result = Draft(order.config, model, "").ended_by(error)
+        return self._judge(result.model_copy(update={"config_digest": order.digest})), Exhibits()
+
+    def _record_what_was_left(self, planned: tuple[Planned, ...]) -> None:
+        """Write what a sweep that was killed had judged, but not recorded."""
+        by_version = {(each.version.name, each.version.version): each for each in planned}
+        for entry in self._ledger.unrecorded(self._registry, self._place):
+            each = by_version.get((entry.name, entry.version))
+            if each is None or (result := self._ledger.result(entry.scan_id)) is None:
+                continue
+            exhibits = Exhibits()
+            try:
+                _, exhibits = unpack(self._work / f"{entry.scan_id}{_PACKED}")
+            except (OSError, PackedError):
+                self._watcher.info(f"{each.version.uri}: its pictures were lost when the sweep before was stopped")
+            self._record(entry.scan_id, each, self._judge(result), exhibits, attempts=0)
+
+    def _record(self, scan_id: str, planned: Planned, result: ScanResult, exhibits: Exhibits, *, attempts: int) -> None:
+        order = planned.order
+        result = deliver(result, exhibits, order.config, order.command, self._watcher, scan_id=scan_id)
+        self._ledger.record(scan_id, result.write_back)
+        (self._work / f"{scan_id}{_PACKED}").unlink(missing_ok=True)
+        folder = order.config.output_dir.relative_to(self._options.output_dir).as_posix()
+        report = f"{folder}/report.html" if (order.config.output_dir / "report.html").exists() else None
+        self._tell(standing_of(planned, result, "scanned", attempts=attempts, folder=folder, report=report))
+
+    def _tell(self, standing: Standing) -> None:
+        self.standings[standing.uri] = standing
+        self._done += 1
+        self._watcher.settled(standing, self._done, self._done + len(self._waiting) + len(self._under_way))
+
+
+def clear_work(folder: Path) -> None:
+    """Remove what workers of a sweep that was killed left; finished scans stay."""
+    for path in (folder / WORK).glob("worker-*"):
+        shutil.rmtree(path, ignore_errors=True)
