@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from zoo_summary import Model, clean_p_values, models_of, summary
 
-from smoothscan.verdict.calibration import false_discovery_rates
+from smoothscan.verdict.discoveries import FALSE_DISCOVERY_RATE, q_values
 
 PLOT = Path(__file__).parents[1] / "docs" / "p-values.svg"
 PAPER_PASSES = 960_000
@@ -157,8 +157,8 @@ def _spaces(models: list[Model]) -> str:
 def _discoveries(models: list[Model]) -> str:
     """State the false discovery rate of the first scans, as a sweep over these models would report it."""
     first = [(m, m.scans[0]) for m in models if m.scans[0]["p_value"] is not None]
-    q = false_discovery_rates([scan["p_value"] for _, scan in first])
-    found = [m for (m, _), value in zip(first, q, strict=True) if value <= 0.05]
+    q = q_values([scan["p_value"] for _, scan in first])
+    found = [m for (m, _), value in zip(first, q, strict=True) if value <= FALSE_DISCOVERY_RATE]
     wrong = sum(m.clean for m in found)
     return (
         f"As a sweep over the {len(first)} models, one scan each: at a false discovery rate of 5 % (Benjamini and "

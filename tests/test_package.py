@@ -61,7 +61,7 @@ def test_the_wheel_holds_code_templates_types_and_schema(wheel: zipfile.ZipFile)
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "smoothscan").rglob("*.py")} <= names
     templates = {f"smoothscan/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "templates").rglob("*.*")}
     assert templates, "there are templates to ship"
-    assert templates | {"smoothscan/py.typed", "smoothscan/result.schema.json"} <= names
+    assert templates | {"smoothscan/py.typed", "smoothscan/result.schema.json", "smoothscan/sweep.schema.json"} <= names
     assert [name for name in names if not name.startswith(("smoothscan/", f"{about}/"))] == []
     assert not any("__pycache__" in name for name in names)
     assert "smoothscan = smoothscan.cli.main:main" in wheel.read(f"{about}/entry_points.txt").decode()

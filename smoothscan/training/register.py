@@ -12,7 +12,7 @@ from typing import Any
 from smoothscan._version import __version__
 from smoothscan.errors import RegistryError
 from smoothscan.events import Events
-from smoothscan.sinks.mlflow_registry import EXPERIMENT
+from smoothscan.sinks.runs import EXPERIMENT
 from smoothscan.sources.mlflow_errors import shown
 from smoothscan.surroundings import environment, quiet
 from smoothscan.training.result import Trained

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 from pydantic import Field
 
 from smoothscan.result import Record
-from smoothscan.verdict.budget import Floats
 
 ALPHA = 0.01
 """Conformal p-value at which a model is suspicious whatever the size of its anomaly."""
@@ -41,19 +37,3 @@ class Calibration(Record):
     def smallest_p(self) -> float:
         """The smallest p-value that so many models allow."""
         return 1 / (1 + len(self.models))
-
-
-def false_discovery_rates(p_values: Sequence[float]) -> Floats:
-    """Return the q-value of each model of a sweep, [M], in [0, 1] (Benjamini & Hochberg 1995).
-
-    Flagging all models with q <= a keeps the expected share of clean ones among the flagged at or below a.
-
-    Args:
-        p_values: one for each model, [M], in (0, 1].
-    """
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)
-    steps = p[order] * len(p) / np.arange(1, len(p) + 1)
-    q = np.empty(len(p))
-    q[order] = np.minimum.accumulate(steps[::-1])[::-1].clip(max=1)
-    return q

@@ -3,11 +3,10 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smoothscan.verdict.calibration import Calibration, CleanModel, false_discovery_rates
+from smoothscan.verdict.calibration import Calibration, CleanModel
 
 anomalies = st.floats(-3, 3, allow_nan=False)
 
@@ -59,31 +58,3 @@ def test_it_is_uniform_for_further_clean_models() -> None:
     assert counts.sum() == 4000
     # chi-squared with 19 degrees of freedom exceeds 43.8 once in a thousand
     assert ((counts - 200) ** 2 / 200).sum() < 43.8
-
-
-# --- Benjamini and Hochberg ------------------------------------------------------------------------------------------
-
-
-def test_false_discovery_rates_of_a_hand_computed_sweep() -> None:
-    # sorted: 0.01, 0.02, 0.04, 0.04, 0.5; times 5 / rank: 0.05, 0.05, 0.0667, 0.05, 0.5; smallest from there on
-    q = false_discovery_rates([0.04, 0.5, 0.01, 0.04, 0.02])
-    assert q == pytest.approx([0.05, 0.5, 0.05, 0.05, 0.05])
-
-
-def test_false_discovery_rates_of_one_and_of_hopeless_models() -> None:
-    assert false_discovery_rates([0.03]) == pytest.approx([0.03])
-    assert false_discovery_rates([1.0, 1.0, 1.0]) == pytest.approx([1, 1, 1])
-
-
-@given(st.lists(st.floats(1e-6, 1), min_size=1, max_size=40), st.floats(0.01, 0.5))
-def test_flagging_by_q_value_is_the_step_up_procedure(p: list[float], rate: float) -> None:
-    """Benjamini & Hochberg 1995: flag the k smallest, k the largest rank with p_(k) <= k rate / M."""
-    q = false_discovery_rates(p)
-    ordered = sorted(p)
-    margins = [one * len(p) / rank for rank, one in enumerate(ordered, 1)]
-    if min(abs(margin - rate) for margin in margins) < 1e-12:
-        return  # too close to call in floating point
-    k = max((rank for rank, margin in enumerate(margins, 1) if margin <= rate), default=0)
-    flagged = sorted(one for one, of_it in zip(p, q, strict=True) if of_it <= rate)
-    assert flagged == ordered[:k]
-    assert all(one <= of_it + 1e-12 <= 1 + 1e-12 for one, of_it in zip(p, q, strict=True))
