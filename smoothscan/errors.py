@@ -10,6 +10,7 @@ SmoothscanError
 │   ├── ModelNotFoundError     no such model, version, alias or run
 │   ├── RegistryError          the registry or the artifact store did not answer
 │   ├── LedgerError            the ledger of scans cannot be read or written
+│   ├── EngineError            who should scan cannot be reached, such as a cluster
 │   ├── ModelLoadError         the files are there, the model does not load
 │   ├── ModelHostError         the model's process died or broke the protocol
 │   ├── ScanTimeoutError       the time limit passed
@@ -84,6 +85,10 @@ class RegistryError(ScanFailedError):
 
 class LedgerError(ScanFailedError):
     """The ledger of scans cannot be read or written."""
+
+
+class EngineError(ScanFailedError):
+    """Who should scan cannot be reached."""
 
 
 class ModelLoadError(ScanFailedError):

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from smoothscan.result import ScanResult
     from smoothscan.sinks.interface import Sink
 
-PRODUCTS = ("result.json", "report.html", "perturbations")
+RESULT, REPORT = "result.json", "report.html"
+PRODUCTS = (RESULT, REPORT, "perturbations")
 """What a scan leaves in its folder; an older scan's are removed, so that reports of two scans never stand together."""
 
 
@@ -94,16 +95,25 @@ def sinks(config: ScanConfig, command: str) -> tuple[list[Sink], list[Sink]]:
     return [PerturbationSink(redact_images=config.redact_images)], reports
 
 
-@contextmanager
-def output_folder(config: ScanConfig) -> Iterator[Path]:
-    """Make sure before a long scan that its results can be written; take a new folder away if nothing was."""
-    folder = config.output_dir
-    images = config.images.resolve()
+def keep_apart(folder: Path, images: Path) -> None:
+    """Make sure that results are not taken for images by the next scan.
+
+    Raises:
+        OutputError: the folder of results lies in that of the images.
+    """
+    images = images.resolve()
     if images == folder.resolve() or images in folder.resolve().parents:
         raise OutputError(
             f"The output folder {folder} lies in the folder of images.",
             "Pass another --output-dir: the next scan would take this one's pictures for clean images.",
         )
+
+
+@contextmanager
+def output_folder(config: ScanConfig) -> Iterator[Path]:
+    """Make sure before a long scan that its results can be written; take a new folder away if nothing was."""
+    folder = config.output_dir
+    keep_apart(folder, config.images)
     from smoothscan.files import make_folder
 
     made = not folder.exists()

@@ -33,9 +33,11 @@ from smoothscan.cli.outcome import (
     verdict_line,
     why,
 )
+from smoothscan.cli.plan_outcome import PLANNED, due, due_in_short
 from smoothscan.cli.protection import ATTEMPTED, advice, examined, protected
 from smoothscan.config import ScanConfig
 from smoothscan.events import Events, Ranked, Silent
+from smoothscan.fleet.plan import Planned
 from smoothscan.result import ScanResult
 from smoothscan.sandbox.doctor import Examination
 from smoothscan.sinks.text import duration, number, plain, shorten
@@ -265,6 +267,13 @@ def show_calibration(calibration: Calibration) -> None:
     lines = calibrated(calibration)
     _show_table(CALIBRATED, lines, [None] * len(lines), right={1})
     print(smallest_p(calibration), flush=True)
+
+
+def show_plan(planned: Sequence[Planned]) -> None:
+    """Print what is due on standard output, and how much that is."""
+    if lines := due(planned):
+        _show_table(PLANNED, lines, [None] * len(lines))
+    print(due_in_short(planned), flush=True)
 
 
 def show_doctor(report: Examination) -> None:

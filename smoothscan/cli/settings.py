@@ -153,6 +153,15 @@ class Choices:
         sources = {each: OPTION if _is_option(given.names[each]) else str(self.origin) for each in fields}
         return Settings(config, sources, command_line(config, labels_file), self.origin)
 
+    def common(self) -> ScanConfig:
+        """Return what holds for a command on many models as a whole, such as where it writes."""
+        given = self.general.under(self.options)
+        values = {"output_dir": Path("smoothscan-sweep"), "images": Path(), **given.values, "labels": None}
+        try:
+            return ScanConfig(uri="", input=InputConfig(**given.inputs), **values)
+        except ValidationError as error:
+            raise _readable(error, given.names) from None
+
     def _merged(self, which: Sequence[bool]) -> tuple[_Given, Path | None]:
         merged = self.general
         for (_, table), matches in zip(self.models, which, strict=True):

@@ -54,6 +54,9 @@ output_option = under("What comes out")
 machine_option = under("The machine")
 """Makes an option of the fifth group."""
 
+fleet_option = under("Many models")
+"""Makes an option of the sixth group."""
+
 scan_options = _together(
     scan_option(
         "--images", type=click.Path(path_type=Path), metavar="DIR", help="Folder of clean images; no labels needed."
@@ -192,6 +195,31 @@ machine_options = _together(
     ),
 )
 """What a scan may use."""
+
+
+fleet_options = _together(
+    fleet_option(
+        "--ledger",
+        metavar="FILE_OR_URL",
+        help="What is known of every version: a file, or a database by its SQLAlchemy URL (default: ledger.db in your "
+        "folder of application state).",
+    ),
+    fleet_option("--engine", type=click.Choice(["local", "ray"]), help="Who scans: this machine (default), or Ray."),
+    fleet_option("--ray-address", metavar="ADDRESS", help="The Ray cluster (default: the one that Ray finds)."),
+    fleet_option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Scans side by side (default: one for each accelerator, else for each core).",
+    ),
+    fleet_option(
+        "--retries",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Further attempts at a model after a crash or a lost server (default 2).",
+    ),
+)
+"""How many models are scanned."""
 
 
 def given(ctx: click.Context) -> dict[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from smoothscan.vocabulary import SPACES, SpaceName
+
+if TYPE_CHECKING:
+    from smoothscan.fleet.plan import Shard
 
 FORMATS = ("html", "json")
 
@@ -82,6 +85,20 @@ def parse_formats(text: str) -> tuple[str, ...]:
     if unknown or not names:
         raise ValueError(f"{', '.join(unknown) or 'nothing'} is not a report format; choose from {', '.join(FORMATS)}")
     return names
+
+
+def parse_shard(text: str) -> Shard:
+    """Read `i/n`, such as `0/4`: the first of four parts.
+
+    Raises:
+        ValueError: `text` is no such part.
+    """
+    from smoothscan.fleet.plan import Shard
+
+    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", text)
+    if found is None or not int(found[1]) < int(found[2]):
+        raise ValueError(f"{text!r} is no part such as 0/4, 1/4, 2/4 or 3/4")
+    return Shard(index=int(found[1]), count=int(found[2]))
 
 
 def parse_spaces(text: str) -> tuple[SpaceName, ...]:

@@ -75,8 +75,12 @@ class Digests:
         self._denoiser = denoiser
         self._known: dict[ScanConfig, str | UsageError] = {}
 
-    def of(self, config: ScanConfig) -> str | UsageError:
-        """Return the digest of a configuration, or what is wrong with it."""
+    def of(self, config: ScanConfig) -> str:
+        """Return the digest of a configuration.
+
+        Raises:
+            UsageError: what it names cannot be used.
+        """
         settings = config.model_copy(update={"uri": ""})
         if settings not in self._known:
             try:
@@ -84,7 +88,10 @@ class Digests:
                 self._known[settings] = config_digest(config, images, calibration_for(config), self._denoiser(config))
             except UsageError as error:
                 self._known[settings] = error
-        return self._known[settings]
+        digest = self._known[settings]
+        if isinstance(digest, UsageError):
+            raise digest
+        return digest
 
 
 def plan(

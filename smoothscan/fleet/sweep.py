@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from smoothscan.config import Frozen
+from smoothscan.config import Frozen, ScanConfig
 from smoothscan.draft import Draft
 from smoothscan.errors import ConfigError, ModelHostError, ScanTimeoutError, SmoothscanError
-from smoothscan.events import Events
+from smoothscan.events import Events, Silent
 from smoothscan.exhibits import Exhibits
+from smoothscan.files import make_folder
 from smoothscan.fleet.engines.interface import Engine, Job, Outcome
 from smoothscan.fleet.folders import WORK, place_of
 from smoothscan.fleet.ledger import Ledger
@@ -22,8 +23,9 @@ from smoothscan.fleet.plan import Order, Planned, Shard, plan, why_due
 from smoothscan.fleet.standing import standing_of, standing_so_far, summary
 from smoothscan.packed import PackedError, unpack
 from smoothscan.posture import Standing
-from smoothscan.publish import deliver
+from smoothscan.publish import REPORT, RESULT, deliver, publish
 from smoothscan.result import ModelInfo, ScanResult
+from smoothscan.sinks.json_file import JsonSink
 from smoothscan.sources.inventory import Registered, Selection, registered_versions, registry_name
 
 _TRANSIENT = frozenset({"RegistryError", "ModelHostError"})
@@ -77,9 +79,9 @@ class Sweep:
     Args:
         options: what to do.
         order_of: says how to scan a version.
-        judge: the gate: adds to a result whether its model may pass.
+        judge: the gate: adds to a result whether its model may pass, under its configuration.
         ledger: what is known.
-        engine: who scans.
+        engine: who scans; None for a look at what is due.
         watcher: who is told.
     """
 
@@ -87,9 +89,9 @@ class Sweep:
         self,
         options: SweepOptions,
         order_of: Callable[[Registered], Order],
-        judge: Callable[[ScanResult], ScanResult],
+        judge: Callable[[ScanResult, ScanConfig], ScanResult],
         ledger: Ledger,
-        engine: Engine,
+        engine: Engine | None,
         watcher: Watcher,
     ) -> None:
         self._options = options
@@ -142,8 +144,12 @@ class Sweep:
             KeyboardInterrupt: the user stopped it. What was finished is recorded; `standings` says what is known.
             SmoothscanError: registry, ledger or engine cannot be reached, or the results cannot be written.
         """
+        assert self._engine is not None
         planned = self.look()
         self._record_what_was_left(planned)
+        for each in planned:
+            if not each.due:
+                self._keep(each)
         tasks = [_Task(each) for each in planned if each.due or (self._options.check_files and each.known)]
         self._waiting.extend(tasks)
         self._watcher.stage("scan", f"{len(tasks)} of {len(planned)} versions, {self._engine.describe()}")
@@ -218,7 +224,7 @@ class Sweep:
             try:
                 result, exhibits = unpack(outcome.job.into)
                 config = order.config.model_dump(mode="json")  # an engine may have moved files and set threads
-                return self._judge(result.model_copy(update={"config": config})), exhibits
+                return self._judge(result.model_copy(update={"config": config}), order.config), exhibits
             except (OSError, PackedError) as unreadable:
                 message = f"The finished scan cannot be read: {unreadable}"
         error: SmoothscanError = ModelHostError(message, "Scan it alone with smoothscan check to see more.")
@@ -229,7 +235,27 @@ class Sweep:
         version = planned.version
         model = ModelInfo(uri=version.uri, resolved_uri=version.uri, name=version.name, version=version.version)
         result = Draft(order.config, model, "").ended_by(error)
-        return self._judge(result.model_copy(update={"config_digest": order.digest})), Exhibits()
+        return self._judge(result.model_copy(update={"config_digest": order.digest}), order.config), Exhibits()
+
+    def _keep(self, planned: Planned) -> None:
+        """Say how a version stands whose scan holds; waivers may have come or gone since then."""
+        entry, config = planned.known, planned.order.config
+        assert entry is not None
+        where = self._where(config)
+        written = (config.output_dir / RESULT).exists()
+        if (written and entry.verdict == "clean") or (result := self._ledger.result(entry.scan_id)) is None:
+            standing = standing_so_far(planned, "kept", **where)
+        else:
+            result = self._judge(result, config)
+            if not written:  # the folder is new, or another machine did the scan
+                publish([JsonSink()], result, Exhibits(), make_folder(config.output_dir))
+            standing = standing_of(planned, result, "kept", **where)
+        self.standings[standing.uri] = standing
+
+    def _where(self, config: ScanConfig) -> dict[str, str | None]:
+        """Return where the results of a version are, relative to the sweep's folder."""
+        folder = config.output_dir.relative_to(self._options.output_dir).as_posix()
+        return {"folder": folder, "report": f"{folder}/{REPORT}" if (config.output_dir / REPORT).exists() else None}
 
     def _record_what_was_left(self, planned: tuple[Planned, ...]) -> None:
         """Write what a sweep that was killed had judged, but not recorded."""
@@ -243,16 +269,14 @@ class Sweep:
                 _, exhibits = unpack(self._work / f"{entry.scan_id}{_PACKED}")
             except (OSError, PackedError):
                 self._watcher.info(f"{each.version.uri}: its pictures were lost when the sweep before was stopped")
-            self._record(entry.scan_id, each, self._judge(result), exhibits, attempts=0)
+            self._record(entry.scan_id, each, self._judge(result, each.order.config), exhibits, attempts=0)
 
     def _record(self, scan_id: str, planned: Planned, result: ScanResult, exhibits: Exhibits, *, attempts: int) -> None:
         order = planned.order
-        result = deliver(result, exhibits, order.config, order.command, self._watcher, scan_id=scan_id)
+        result = deliver(result, exhibits, order.config, order.command, Silent(), scan_id=scan_id)
         self._ledger.record(scan_id, result.write_back)
         (self._work / f"{scan_id}{_PACKED}").unlink(missing_ok=True)
-        folder = order.config.output_dir.relative_to(self._options.output_dir).as_posix()
-        report = f"{folder}/report.html" if (order.config.output_dir / "report.html").exists() else None
-        self._tell(standing_of(planned, result, "scanned", attempts=attempts, folder=folder, report=report))
+        self._tell(standing_of(planned, result, "scanned", attempts=attempts, **self._where(order.config)))
 
     def _tell(self, standing: Standing) -> None:
         self.standings[standing.uri] = standing

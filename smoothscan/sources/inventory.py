@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smoothscan.config import Frozen
 from smoothscan.errors import ConfigError
 from smoothscan.sources.mlflow_errors import mlflow_exception, reported, shown, without_credentials
 from smoothscan.sources.mlflow_registry import client_of
@@ -27,8 +28,7 @@ _NO_STAGE = "None"
 """What MLflow calls the stage of a version that has none."""
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(Frozen):
     """Which versions are meant; those that every given part agrees with."""
 
     filter: str | None = None

@@ -1,0 +1,269 @@
+"""`smoothscan sweep`: scan whatever is due in a registry."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from smoothscan.cli.options import HeadedCommand, HeadedOption
+from smoothscan.cli.shared_options import (
+    FILE,
+    fleet_options,
+    given,
+    input_option,
+    input_options,
+    log_options,
+    machine_options,
+    output_option,
+    registry_option,
+    registry_options,
+    scan_option,
+    scan_options,
+    under,
+)
+from smoothscan.cli.values import Parsed, parse_formats, parse_shard
+from smoothscan.errors import ConfigError, SmoothscanError
+from smoothscan.sinks.text import plain
+
+if TYPE_CHECKING:
+    from smoothscan.cli.display import Display
+    from smoothscan.config import ScanConfig
+    from smoothscan.events import Ranked
+    from smoothscan.fleet.sweep import Sweep, SweepOptions
+    from smoothscan.posture import Posture, Standing
+
+_EXAMPLE = """\b
+Examples:
+  smoothscan sweep --images clean-images/
+  smoothscan sweep --name 'traffic-*' --alias champion --images clean-images/
+  smoothscan sweep --images clean-images/ --shard 0/4 --ledger postgresql://...
+
+Settings of single models stand in smoothscan.toml, by patterns of names;
+options on the command line win over them. Options of sweep itself stand there
+in a section [sweep].
+
+\b
+  images = "clean-images/general"
+  [[model]]
+  name = "traffic-*"
+  images = "clean-images/signs"
+  labels = "signs.txt"
+
+\b
+Exit codes: the worst of the models', in this order:
+  1  a model is flagged
+  3  a scan failed, or was refused as unsafe
+  4  a scan was inconclusive
+  5  a model is unsupported
+  0  no trigger found under this budget, in any of them
+"""
+
+_which = under("Which models")
+
+
+@click.command(cls=HeadedCommand, epilog=_EXAMPLE)
+@_which("--filter", metavar="EXPR", help="MLflow's search expression for versions: \"tags.team = 'vision'\".")
+@_which(
+    "--name", "names", multiple=True, metavar="PATTERN", help="Models of this name, such as 'traffic-*'; repeatable."
+)
+@_which("--alias", "aliases", multiple=True, metavar="PATTERN", help="Versions with this alias; repeatable.")
+@_which("--stage", "stages", multiple=True, metavar="NAME", help="Versions in this stage; repeatable.")
+@_which(
+    "--shard",
+    type=Parsed("I/N", parse_shard),
+    metavar="I/N",
+    help="The part I of N, counted from 0: for machines that share the work.",
+)
+@_which("--rescan", is_flag=True, help="Scan what has a scan that holds, too.")
+@_which(
+    "--check-files",
+    is_flag=True,
+    help="Fetch and hash the files of versions whose scan holds, and scan those that changed.",
+)
+@_which("--dry-run", is_flag=True, help="Only say what is due, and why.")
+@scan_options
+@scan_option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="As for check.")
+@input_options
+@input_option("--labels", type=FILE, metavar="FILE", help="Names of the classes, of all models; as for check.")
+@registry_options
+@registry_option("--no-write-back", is_flag=True, help="Set no tags on model versions and log no runs.")
+@output_option(
+    "--output-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results (smoothscan-sweep)."
+)
+@output_option(
+    "--format",
+    "formats",
+    type=Parsed("LIST", parse_formats),
+    metavar="LIST",
+    help="Reports on each model: html,json (default both).",
+)
+@output_option("--redact-images", is_flag=True, help="Leave your images out of everything that is written.")
+@output_option(
+    "--fail-on",
+    type=click.Choice(["suspicious", "backdoored"]),
+    help="Mildest verdict that counts as flagged (default suspicious).",
+)
+@log_options
+@fleet_options
+@machine_options
+@click.pass_context
+def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> None:
+    """Scan every version of every registered model that is due.
+
+    A version is due if it was never scanned, if its scan expired (after 90 days) or failed, and if images, settings or
+    the program changed. What was scanned stands in the ledger, a database of the scanner's own; tags of the registry
+    are not believed. A sweep that was stopped, however that happened, goes on where it was when it is run again.
+    """
+    from smoothscan.cli.display import listen, show_plan, show_posture
+    from smoothscan.cli.fleet_setup import engine_of, judged, ledger_of, orders
+    from smoothscan.cli.settings import choices
+    from smoothscan.fleet.folders import sweep_folder
+    from smoothscan.fleet.sweep import Sweep
+
+    chosen = choices(given(ctx))
+    options = _with_file(ctx, chosen.sweep, chosen.origin)
+    common = chosen.common()
+    what = _options(options, common)
+    with listen(quiet=quiet, verbose=verbose) as events, ledger_of(options) as ledger:
+        if chosen.origin is not None:
+            events.note(f"options from {chosen.origin}")
+        if options.get("dry_run"):
+            plan = Sweep(what, orders(chosen, what.output_dir), judged, ledger, None, _Told(events)).look()
+        else:
+            with sweep_folder(what.output_dir):
+                engine = engine_of(options, common, what.output_dir)
+                running = Sweep(what, orders(chosen, what.output_dir), judged, ledger, engine, _Told(events))
+                posture = _run(running, what, engine.describe(), common, events)
+    if options.get("dry_run"):
+        show_plan(plan)
+        ctx.exit(0)
+    show_posture(posture, what.output_dir)
+    ctx.exit(posture.exit_code)
+
+
+def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, events: Display) -> Posture:
+    """Run a sweep to its end, or until it is stopped, and write what is known then."""
+    from smoothscan.fleet.report import posture_of
+
+    started_at = datetime.now(UTC)
+    selection = {**what.selection.model_dump(mode="json"), "shard": None if what.shard is None else str(what.shard)}
+
+    def posture(*, stopped: bool) -> Posture:
+        return posture_of(
+            sweep.standings.values(),
+            started_at=started_at,
+            registry=sweep.registry,
+            selection=selection,
+            engine=engine,
+            stopped=stopped,
+        )
+
+    try:
+        sweep.run()
+    except (KeyboardInterrupt, SmoothscanError) as stop:
+        if sweep.standings:
+            _write(posture(stopped=True), what, common, log=False)
+            if isinstance(stop, KeyboardInterrupt):
+                stop.args = (f"stopped; what is finished is in {what.output_dir}, and the same command goes on",)
+        raise
+    events.stage("write", str(what.output_dir))
+    return _write(posture(stopped=False), what, common, log=common.write_back)
+
+
+def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: bool) -> Posture:
+    from smoothscan.sinks.sweep_html import write_page
+    from smoothscan.sinks.sweep_json import write_posture
+    from smoothscan.sinks.sweep_run import log_sweep
+
+    folder = what.output_dir
+    write_page(posture, folder)
+    write_posture(posture, folder)
+    if not log:
+        return posture
+    stores = {"tracking_uri": common.tracking_uri, "registry_uri": common.registry_uri}
+    written = log_sweep(posture, folder, **stores, sweep_id=uuid.uuid4().hex)
+    if written.status == "failed":
+        click.echo(f"Warning: the sweep stands, but its run was not logged: {plain(written.message)}", err=True)
+    posture = posture.model_copy(update={"run_id": written.run_id})
+    write_page(posture, folder)
+    write_posture(posture, folder)
+    return posture
+
+
+def _options(options: Mapping[str, Any], common: ScanConfig) -> SweepOptions:
+    from smoothscan.fleet.sweep import SweepOptions
+    from smoothscan.sources.inventory import Selection
+
+    parts = {
+        "filter": options.get("filter"),
+        **{key: tuple(options.get(key, ())) for key in ("names", "aliases", "stages")},
+    }
+    chosen = {key: options[key] for key in ("shard", "rescan", "check_files", "retries") if key in options}
+    return SweepOptions(
+        selection=Selection(**parts),
+        output_dir=common.output_dir,
+        tracking_uri=common.tracking_uri,
+        registry_uri=common.registry_uri,
+        **chosen,
+    )
+
+
+def _with_file(ctx: click.Context, table: Mapping[str, Any], origin: str | None) -> dict[str, Any]:
+    """Return the options that were given, over those of the file's section [sweep]."""
+    options = given(ctx)
+    mine = {name.lstrip("-").replace("-", "_"): p for p in ctx.command.params for name in p.opts if _is_mine(p)}
+    for key, value in table.items():
+        if key not in mine:
+            close = get_close_matches(key, mine, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(mine)}"
+            raise ConfigError(f"{origin} has an unknown key: sweep.{key}", hint)
+        param = mine[key]
+        try:
+            wanted = [value] if param.multiple and isinstance(value, str) else value
+            options.setdefault(str(param.name), param.type_cast_value(ctx, wanted))
+        except click.BadParameter as error:
+            raise ConfigError(f"{origin}: sweep.{key}: {error.message}") from None
+    return options
+
+
+def _is_mine(param: click.Parameter) -> bool:
+    return isinstance(param, HeadedOption) and param.heading in ("Which models", "Many models")
+
+
+class _Told:
+    """Tells the terminal of a sweep; single scans are told of in a line each."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """Pass on."""
+        self._display.stage(name, detail)
+
+    def progress(self, done: float, total: float) -> None:
+        """Pass on."""
+        self._display.progress(done, total)
+
+    def ranking(self, classes: Sequence[Ranked]) -> None:
+        """Ignore: no single scan is watched."""
+
+    def info(self, message: str) -> None:
+        """Pass on."""
+        self._display.info(message)
+
+    def warning(self, message: str) -> None:
+        """Pass on."""
+        self._display.warning(message)
+
+    def settled(self, standing: Standing, done: int, total: int) -> None:
+        """Say how a version stands."""
+        from smoothscan.cli.plan_outcome import settled
+
+        self._display.note(f"{done}/{total}  {settled(standing)}")
+        self._display.progress(done, total)
