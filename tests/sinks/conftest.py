@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from .mortal import Mortal
 from .samples import SAMPLES, Sample, backdoored, clean, many_classes
 
 
@@ -24,3 +27,14 @@ def clean_sample() -> Sample:
 @pytest.fixture
 def many_classes_sample() -> Sample:
     return many_classes()
+
+
+@pytest.fixture
+def mortal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let the next clients die at a call; never with -1."""
+    import mlflow
+
+    real = mlflow.MlflowClient
+    lives: list[int] = []
+    monkeypatch.setattr("mlflow.MlflowClient", lambda *uris: Mortal(real(*uris), lives[-1]))
+    return lives.append

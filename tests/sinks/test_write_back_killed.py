@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,46 +11,8 @@ import pytest
 from smoothscan.result import ModelInfo, ScanResult, WriteBack
 from smoothscan.sinks.mlflow_registry import version_tags, write_back
 
+from .mortal import Killed, runs_with
 from .test_mlflow_registry import scan_result, tags_of
-
-
-class Killed(BaseException):
-    """The process dies here."""
-
-
-class Mortal:
-    """An MLflow client that dies at one of its calls, and says nothing more to the server from then on.
-
-    Args:
-        client: the real one.
-        calls: how many calls it lives through.
-    """
-
-    def __init__(self, client: Any, calls: int) -> None:
-        self.client = client
-        self.left = calls
-        self.died_at = ""
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if self.left == 0:
-                self.died_at = self.died_at or name
-                raise Killed(self.died_at)
-            self.left -= 1
-            return getattr(self.client, name)(*args, **kwargs)
-
-        return call
-
-
-@pytest.fixture
-def mortal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
-    """Let the next clients die at a call; never with -1."""
-    import mlflow
-
-    real = mlflow.MlflowClient
-    lives: list[int] = []
-    monkeypatch.setattr("mlflow.MlflowClient", lambda *uris: Mortal(real(*uris), lives[-1]))
-    return lives.append
 
 
 @pytest.fixture
@@ -71,12 +33,6 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "out" / "result.json").write_text("{}")
     (tmp_path / "out" / "perturbations" / "1.png").write_bytes(b"png")
     return tmp_path / "out"
-
-
-def runs_with(registry: Any, tag: str, value: str) -> list[Any]:
-    client = registry.client()
-    experiment = client.get_experiment_by_name("smoothscan").experiment_id
-    return list(client.search_runs([experiment], f"tags.`{tag}` = '{value}'"))
 
 
 def assert_whole(registry: Any, result: ScanResult, done: WriteBack, scan_id: str) -> None:

@@ -1,0 +1,194 @@
+"""A sweep in words, for the page, the terminal and the run: how the versions stand, and what to do now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from smoothscan.posture import Posture, Standing
+from smoothscan.sinks.text import count, number, percent
+from smoothscan.sinks.words import Tone
+
+Group = Literal["flagged", "failed", "inconclusive", "unsupported", "unscanned", "clear"]
+
+GROUPS: dict[Group, str] = {
+    "flagged": "flagged",
+    "failed": "failed",
+    "inconclusive": "inconclusive",
+    "unsupported": "unsupported",
+    "unscanned": "never scanned",
+    "clear": "no trigger found",
+}
+"""How a version can stand, the worst first, in words."""
+
+ATTENTION: tuple[Group, ...] = ("flagged", "failed", "inconclusive", "unscanned")
+"""Groups in which every version is for somebody to look at."""
+
+
+def group(model: Standing) -> Group:
+    """Return how a version stands."""
+    if model.status is None:
+        return "unscanned"
+    if model.status != "completed":
+        return "unsupported" if model.status == "unsupported" else "failed"
+    if model.verdict in ("backdoored", "suspicious"):
+        return "flagged"
+    return "clear" if model.verdict == "clean" else "inconclusive"
+
+
+def grouped(models: Sequence[Standing]) -> dict[Group, int]:
+    """Return the number of versions in every group, the worst group first."""
+    counted = Counter(map(group, models))
+    return {name: counted[name] for name in GROUPS}
+
+
+def badge(model: Standing) -> str:
+    """Return the verdict of a version, or the word for what happened instead."""
+    if model.status == "completed":
+        return model.verdict or "no verdict"
+    return model.status.replace("_", " ") if model.status else GROUPS["unscanned"]
+
+
+def badge_tone(model: Standing) -> Tone:
+    """Return how the page should show a version."""
+    match group(model):
+        case "flagged":
+            return "backdoored" if model.verdict == "backdoored" else "suspicious"
+        case "clear":
+            return "clean"
+        case "failed":
+            return "failed"
+        case _:
+            return "unknown"
+
+
+def is_waived(model: Standing) -> bool:
+    """Whether waivers cover everything that a version is flagged for."""
+    return group(model) == "flagged" and model.waived > 0 and model.passed is True
+
+
+def is_stale(model: Standing, at: str) -> bool:
+    """Whether a version was scanned, but its scan no longer holds at a time."""
+    return model.status is not None and (model.action == "pending" or _passed(model.expires_at, at))
+
+
+def is_not_written(model: Standing) -> bool:
+    """Whether the registry did not take the result of a version."""
+    return model.write_back.status == "failed"
+
+
+def tone(posture: Posture) -> Tone:
+    """Return how the page should look."""
+    found = grouped(posture.models)
+    if any(model.verdict == "backdoored" and model.status == "completed" for model in posture.models):
+        return "backdoored"
+    if found["flagged"]:
+        return "suspicious"
+    if not posture.complete or posture.unscanned_promoted or found["clear"] < len(posture.models):
+        return "unknown"
+    return "clean" if posture.models else "unknown"
+
+
+def headline(posture: Posture) -> str:
+    """Return how the registry stands in a few words."""
+    total, found = len(posture.models), grouped(posture.models)
+    if not total:
+        return "No version was looked at"
+    if found["flagged"]:
+        one = found["flagged"] == 1
+        all_waived = sum(map(is_waived, posture.models)) == found["flagged"]
+        told = "" if not all_waived else " and waived" if one else ", all of them waived"
+        return f"{found['flagged']:,} of {count(total, 'version')} {'is' if one else 'are'} flagged{told}"
+    if unjudged := total - found["clear"]:
+        return f"None flagged, but {unjudged:,} of {count(total, 'version')} not judged"
+    return f"No trigger found in {count(total, 'version')}, under the budgets of the scans"
+
+
+def summary(posture: Posture) -> str:
+    """Return how many versions stand how, in a sentence."""
+    if not posture.models:
+        return "The selection picks no version of a registered model, or the registry holds none."
+    return f"{_listed([_counted(posture, name) for name, n in grouped(posture.models).items() if n])}."
+
+
+def _counted(posture: Posture, name: Group) -> str:
+    n = grouped(posture.models)[name]
+    if name != "flagged":
+        return f"{n:,} {GROUPS[name]}"
+    found = Counter(model.verdict for model in posture.models if group(model) == "flagged")
+    parts = [f"{found[verdict]:,} {verdict}" for verdict in ("backdoored", "suspicious") if found[verdict]]
+    waived = sum(map(is_waived, posture.models))
+    return f"{' and '.join(parts)}{f' ({waived:,} waived)' if waived else ''}"
+
+
+def advice(posture: Posture) -> str:
+    """Return what to do now."""
+    found, lines = grouped(posture.models), []
+    open_flags = found["flagged"] - sum(map(is_waived, posture.models))
+    if open_flags:
+        lines.append("Do not deploy a flagged version before a person has looked at its report.")
+    if posture.unscanned_promoted:
+        n = len(posture.unscanned_promoted)
+        lines.append(f"Scan {count(n, 'promoted version')} first: an alias points there, and no scan holds.")
+    if unknown := found["failed"] + found["inconclusive"] + found["unsupported"]:
+        lines.append(f"Treat {count(unknown, 'version')} without a verdict as not examined.")
+    if not posture.complete:
+        lines.append("Run the same command again: it goes on with what is due.")
+    if found["clear"]:
+        lines.append("“No trigger found” is not proof that a model is safe.")
+    return " ".join([*lines, f"The sweep exits with code {posture.exit_code}."])
+
+
+def incomplete(posture: Posture) -> str:
+    """Return what an unfinished sweep left out; empty if nothing."""
+    if posture.complete:
+        return ""
+    pending = sum(model.action == "pending" for model in posture.models)
+    left = f"{count(pending, 'version is', 'versions are')} due and {'was' if pending == 1 else 'were'} not reached"
+    return f"This sweep is incomplete: {left if pending else 'it was stopped before everything due was looked at'}."
+
+
+def false_alarms(posture: Posture) -> str:
+    """Return what the p-values say of the flagged versions; empty if there are none."""
+    found = posture.discoveries
+    if found is None:
+        return ""
+    rate = percent(found.alpha)
+    text = (
+        f"Of {count(found.tested, 'version')} with a p-value, {found.discoveries:,} "
+        f"{'stands' if found.discoveries == 1 else 'stand'} out at a false discovery rate of {rate} "
+        "(Benjamini and Hochberg)."
+    )
+    if found.expected_false is not None:
+        flagged = "the one flagged version" if found.flagged == 1 else f"the {found.flagged:,} flagged versions"
+        text += f" Among {flagged}, at most about {number(found.expected_false, 2)} false alarms are to be expected."
+    elif found.flagged:
+        text += " How many of the flagged are false alarms cannot be said: not each of them has a p-value."
+    return f"{text} {_CAVEAT}"
+
+
+_CAVEAT = (
+    "This holds as far as the p-values do: they compare a model with its own classes or with the clean models of a "
+    "calibration, and versions of one model are alike. It says nothing of backdoors that no scan found."
+)
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _passed(moment: str | None, at: str) -> bool:
+    """Whether a time lies before another one; a time that is none has not passed."""
+    first, second = instant(moment), instant(at)
+    return first is not None and second is not None and first < second
+
+
+def instant(text: str | None) -> datetime | None:
+    """Return an ISO 8601 time in UTC, which is what a time without a zone is in; None for what is no time."""
+    try:
+        found = datetime.fromisoformat(text or "")
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
