@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smoothscan.errors import OutputError
+from smoothscan.files import make_folder
 
 if TYPE_CHECKING:
     from smoothscan.config import ScanConfig
@@ -51,7 +52,7 @@ def deliver(
         OutputError: the files cannot be written.
         KeyboardInterrupt: the user stopped it; no half-written file is left behind.
     """
-    folder = config.output_dir
+    folder = make_folder(config.output_dir)
     events.stage("write", str(folder))
     pictures, reports = sinks(config, command)
     publish([*pictures, *reports], result, exhibits, folder, replace=PRODUCTS)
@@ -114,8 +115,6 @@ def output_folder(config: ScanConfig) -> Iterator[Path]:
     """Make sure before a long scan that its results can be written; take a new folder away if nothing was."""
     folder = config.output_dir
     keep_apart(folder, config.images)
-    from smoothscan.files import make_folder
-
     made = not folder.exists()
     try:
         yield make_folder(folder)

@@ -146,6 +146,8 @@ class Sweep:
         """
         assert self._engine is not None
         planned = self.look()
+        self._work.mkdir(parents=True, exist_ok=True)
+        self._clear()
         self._record_what_was_left(planned)
         for each in planned:
             if not each.due:
@@ -158,6 +160,7 @@ class Sweep:
                 self._settle(outcome)
         finally:
             self._engine.close()
+            self._clear()
         for path in self._work.glob(f"*{_PACKED}"):
             path.unlink(missing_ok=True)
 
@@ -278,13 +281,12 @@ class Sweep:
         (self._work / f"{scan_id}{_PACKED}").unlink(missing_ok=True)
         self._tell(standing_of(planned, result, "scanned", attempts=attempts, **self._where(order.config)))
 
+    def _clear(self) -> None:
+        """Remove what workers left; finished scans stay until they are recorded."""
+        for path in self._work.glob("worker-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
     def _tell(self, standing: Standing) -> None:
         self.standings[standing.uri] = standing
         self._done += 1
         self._watcher.settled(standing, self._done, self._done + len(self._waiting) + len(self._under_way))
-
-
-def clear_work(folder: Path) -> None:
-    """Remove what workers of a sweep that was killed left; finished scans stay."""
-    for path in (folder / WORK).glob("worker-*"):
-        shutil.rmtree(path, ignore_errors=True)
