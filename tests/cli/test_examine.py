@@ -47,7 +47,7 @@ def test_stopped_while_writing_leaves_an_older_result_as_it_was(
     out = settings.config.output_dir
     out.mkdir()
     (out / "result.json").write_text("older")
-    monkeypatch.setattr(module, "_sinks", lambda *_: ([], [Stopping(KeyboardInterrupt())]))
+    monkeypatch.setattr(module, "sinks", lambda *_: ([], [Stopping(KeyboardInterrupt())]))
     with pytest.raises(KeyboardInterrupt) as caught:
         examine(settings, Silent())
     assert caught.value.args == ()
@@ -56,7 +56,7 @@ def test_stopped_while_writing_leaves_an_older_result_as_it_was(
 
 
 def test_a_full_disk_is_an_output_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_sinks", lambda *_: ([], [Stopping(OSError(28, "No space left on device"))]))
+    monkeypatch.setattr(module, "sinks", lambda *_: ([], [Stopping(OSError(28, "No space left on device"))]))
     with pytest.raises(OutputError, match="No space left"):
         examine(settings, Silent())
     assert not settings.config.output_dir.exists()
