@@ -17,7 +17,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Resize = Literal["crop", "stretch", "none"]
 Layout = Literal["NCHW", "NHWC"]
 Denoising = Literal["auto", "mixed", "always"]
-ReportFormat = Literal["html", "json"]
+ReportFormat = Literal["html", "json", "sarif", "junit", "markdown"]
 
 REFERENCE_VALUES = 3 * 224 * 224
 """Number of input values at which L2 budgets are quoted (the paper's 3x224x224)."""
@@ -224,6 +224,13 @@ class ScanConfig(Frozen):
     """What to write; result.json is always written."""
     fail_on: FailOn = "suspicious"
     """Mildest verdict that makes `check` exit with 1."""
+    waivers: Path | None = None
+    """File of findings that somebody answers for; None waives nothing."""
+    baseline: Path | None = None
+    """result.json of an earlier scan of the same registered model, whose findings do not fail again; None for none."""
+    sarif_anchor: Path | None = None
+    """File of the repository that code scanning shows findings at; None for the configuration file, else
+    smoothscan.toml."""
 
     @field_validator("architecture")
     @classmethod

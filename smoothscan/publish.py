@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,22 +16,32 @@ from smoothscan.errors import OutputError
 from smoothscan.files import make_folder
 
 if TYPE_CHECKING:
-    from smoothscan.config import ScanConfig
+    from smoothscan.config import ReportFormat, ScanConfig
     from smoothscan.events import Events
     from smoothscan.exhibits import Exhibits
     from smoothscan.result import ScanResult
     from smoothscan.sinks.interface import Sink
 
 RESULT, REPORT = "result.json", "report.html"
-PRODUCTS = (RESULT, REPORT, "perturbations")
+PRODUCTS = (RESULT, REPORT, "smoothscan.sarif", "junit.xml", "summary.md", "perturbations")
 """What a scan leaves in its folder; an older scan's are removed, so that reports of two scans never stand together."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What reports say of where a scan came from."""
+
+    command: str = ""
+    """A command that repeats the scan; empty if none gave it."""
+    anchor: str = "smoothscan.toml"
+    """The file of the repository that code scanning shows findings at, relative to its root."""
 
 
 def deliver(
     result: ScanResult,
     exhibits: Exhibits,
     config: ScanConfig,
-    command: str,
+    provenance: Provenance,
     events: Events,
     *,
     scan_id: str | None = None,
@@ -41,7 +52,7 @@ def deliver(
         result: the scan, whatever its status.
         exhibits: its pictures.
         config: says where to write, and what.
-        command: a command that repeats the scan.
+        provenance: where the scan came from.
         events: told how far it is.
         scan_id: what tells this scan from others; when a scan is delivered again under it, no second run is made.
 
@@ -54,7 +65,7 @@ def deliver(
     """
     folder = make_folder(config.output_dir)
     events.stage("write", str(folder))
-    pictures, reports = sinks(config, command)
+    pictures, reports = sinks(config, provenance)
     publish([*pictures, *reports], result, exhibits, folder, replace=PRODUCTS)
     if not config.write_back:
         return result
@@ -84,15 +95,23 @@ def _written_back(result: ScanResult, config: ScanConfig, scan_id: str | None) -
     return result.model_copy(update={"write_back": outcome})
 
 
-def sinks(config: ScanConfig, command: str) -> tuple[list[Sink], list[Sink]]:
+def sinks(config: ScanConfig, provenance: Provenance) -> tuple[list[Sink], list[Sink]]:
     """Sinks that write pictures, and sinks that write reports on the whole result."""
     from smoothscan.sinks.html import HtmlSink
     from smoothscan.sinks.json_file import JsonSink
+    from smoothscan.sinks.junit import JunitSink
+    from smoothscan.sinks.markdown import MarkdownSink
     from smoothscan.sinks.perturbations import PerturbationSink
+    from smoothscan.sinks.sarif import SarifSink
 
-    reports: list[Sink] = [JsonSink()]
-    if "html" in config.formats:
-        reports.append(HtmlSink(redact_images=config.redact_images, command=command))
+    chosen: dict[ReportFormat, Sink] = {
+        "html": HtmlSink(redact_images=config.redact_images, command=provenance.command),
+        "json": JsonSink(),
+        "sarif": SarifSink(provenance.anchor),
+        "junit": JunitSink(),
+        "markdown": MarkdownSink(),
+    }
+    reports = [sink for name, sink in chosen.items() if name in ("json", *config.formats)]
     return [PerturbationSink(redact_images=config.redact_images)], reports
 
 

@@ -63,13 +63,32 @@ input stands in its table [input]. Options win over the file.
     "formats",
     type=Parsed("LIST", parse_formats),
     metavar="LIST",
-    help="Reports to write: html,json (default both; result.json is always written).",
+    help="Reports to write: html,json,sarif,junit,markdown (default html,json; result.json is always written).",
 )
 @output_option("--redact-images", is_flag=True, help="Leave your images out of everything that is written.")
 @output_option(
     "--fail-on",
     type=click.Choice(["suspicious", "backdoored"]),
     help="Mildest verdict that exits with 1 (default suspicious).",
+)
+@output_option(
+    "--waivers",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Findings that somebody answers for until a day (TOML; see docs/gate.md): they do not fail.",
+)
+@output_option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="result.json of an earlier scan of the same registered model: what it found already does not fail again.",
+)
+@output_option(
+    "--sarif-anchor",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of the repository that code scanning shows findings at (default: the configuration file, else "
+    "smoothscan.toml).",
 )
 @log_options
 @machine_options
@@ -83,6 +102,7 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     from smoothscan.cli.display import listen, show_result
     from smoothscan.cli.examine import examine
     from smoothscan.cli.settings import resolve
+    from smoothscan.sinks.advice import exit_code
 
     settings = resolve(given(ctx))
     with listen(quiet=quiet, verbose=verbose) as events:
@@ -93,4 +113,4 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     if result.write_back.status == "failed":  # a warning of its own, also where progress is silent
         message = plain(result.write_back.message)
         click.echo(f"Warning: the result stands, but was not written back to the registry: {message}", err=True)
-    ctx.exit(result.exit_code(settings.config.fail_on))
+    ctx.exit(exit_code(result))

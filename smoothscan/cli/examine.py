@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from smoothscan.publish import PRODUCTS, output_folder, publish, sinks
+from smoothscan.publish import deliver, output_folder
 
 if TYPE_CHECKING:
     from smoothscan.cli.settings import Settings
     from smoothscan.config import ScanConfig
     from smoothscan.events import Events
-    from smoothscan.result import ScanResult
+    from smoothscan.result import ScanResult, Waiver
 
 
 def examine(settings: Settings, events: Events) -> ScanResult:
-    """Scan one model, write the results, and write back to the registry.
+    """Scan one model, ask the gate, write the results, and write back to the registry.
 
     Args:
         settings: what to scan, and where its parts came from.
@@ -31,35 +29,28 @@ def examine(settings: Settings, events: Events) -> ScanResult:
         KeyboardInterrupt: the user stopped the scan; no half-written file is left behind.
     """
     config = settings.config
-    with output_folder(config) as folder:
+    with output_folder(config):
+        waivers, baseline = _set_aside(config)
+        from smoothscan.gate import judge
         from smoothscan.pipeline import scan
 
         result, exhibits = scan(config, events, input_sources=settings.input_sources)
-        events.stage("write", str(folder))
-        pictures, reports = sinks(config, settings.command)
-        publish([*pictures, *reports], result, exhibits, folder, replace=PRODUCTS)
-    if not config.write_back:
-        return result
-    events.stage("write back", "tags and run")
-    try:
-        result = _write_back(result, config)
-    except KeyboardInterrupt as stop:
-        stop.args = (f"stopped; the results are in {folder}, but the registry was not written to in full",)
-        raise
-    publish(reports, result, exhibits, folder)  # once more, to say what became of the write-back
-    return result
+        result = judge(result, config.fail_on, waivers, baseline, datetime.now(UTC).date())
+        return deliver(result, exhibits, config, settings.provenance, events)
 
 
-def _write_back(result: ScanResult, config: ScanConfig) -> ScanResult:
-    from smoothscan.sinks.mlflow_registry import write_back
+def _set_aside(config: ScanConfig) -> tuple[tuple[Waiver, ...], ScanResult | None]:
+    """Read waivers and baseline; before the scan, so that nobody waits for it to hear of a mistake."""
+    from smoothscan.gate import same_model
+    from smoothscan.result import ModelInfo
+    from smoothscan.sources import registered_name
+    from smoothscan.sources.baseline_file import read_baseline
+    from smoothscan.sources.waivers import read_waivers
 
-    with tempfile.TemporaryDirectory(prefix="smoothscan-") as name:
-        # The whole folder is uploaded, so it must hold nothing that the user happens to keep beside the results.
-        products = Path(name)
-        for path in (config.output_dir / product for product in PRODUCTS):
-            if path.is_dir():
-                shutil.copytree(path, products / path.name)
-            elif path.exists():
-                shutil.copy2(path, products)
-        outcome = write_back(result, products, tracking_uri=config.tracking_uri, registry_uri=config.registry_uri)
-    return result.model_copy(update={"write_back": outcome})
+    waivers = () if config.waivers is None else read_waivers(config.waivers)
+    if config.baseline is None:
+        return waivers, None
+    baseline = read_baseline(config.baseline)
+    if (name := registered_name(config.uri)) is not None:
+        same_model(ModelInfo(uri=config.uri, name=name), baseline)
+    return waivers, baseline

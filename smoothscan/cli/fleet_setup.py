@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ from smoothscan.fleet.folders import WORK, folder_of
 from smoothscan.fleet.ledger import Ledger, default_ledger
 from smoothscan.fleet.plan import Digests, Order
 from smoothscan.gate import judge
-from smoothscan.publish import keep_apart
+from smoothscan.publish import Provenance, keep_apart
 from smoothscan.result import ScanResult
 from smoothscan.sources.denoisers import fetch_denoiser
 from smoothscan.sources.inventory import Registered
+from smoothscan.sources.waivers import read_waivers
 from smoothscan.stored import DiffusionFiles
 
 
@@ -39,17 +42,27 @@ def orders(choices: Choices, folder: Path) -> Callable[[Registered], Order]:
             settings = choices.of(version.uri)
             digest = digests.of(settings.config)
         except UsageError as error:
-            return Order(common.model_copy(update={"uri": version.uri, **own}), {}, "", "", error)
+            return Order(common.model_copy(update={"uri": version.uri, **own}), {}, Provenance(), "", error)
         keep_apart(folder, settings.config.images)
+        if settings.config.waivers is not None:
+            _waivers(settings.config.waivers)  # who is wrong there hears of it before anything is scanned
         config = settings.config.model_copy(update=own)
-        return Order(config, settings.input_sources, settings.command, digest)
+        return Order(config, settings.input_sources, settings.provenance, digest)
 
     return order_of
 
 
-def judged(result: ScanResult, config: ScanConfig) -> ScanResult:
-    """Return a result with what the gate says under its configuration."""
-    return judge(result, config.fail_on)
+_waivers = cache(read_waivers)
+
+
+def gate() -> Callable[[ScanResult, ScanConfig], ScanResult]:
+    """Return what says whether models may pass. A baseline is about one model, and of no use for many."""
+
+    def judged(result: ScanResult, config: ScanConfig) -> ScanResult:
+        waivers = () if config.waivers is None else _waivers(config.waivers)
+        return judge(result, config.fail_on, waivers, None, datetime.now(UTC).date())
+
+    return judged
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from smoothscan.cli.values import (
 )
 from smoothscan.config import InputConfig, ScanConfig
 from smoothscan.errors import ConfigError
+from smoothscan.publish import Provenance
 
 OPTION = "option"
 """How a part of the input specification that came from the command line is marked in the result."""
@@ -65,6 +66,9 @@ _FIELDS = {
     "format": "formats",
     "redact_images": "redact_images",
     "fail_on": "fail_on",
+    "waivers": "waivers",
+    "baseline": "baseline",
+    "sarif_anchor": "sarif_anchor",
     "device": "device",
     "precision": "precision",
     "threads": "threads",
@@ -84,7 +88,7 @@ _INPUT_FIELDS = {
     "std": ("std",),
     "resize": ("resize",),
 }
-_PATHS = ("images", "calibration", "output_dir", "cache_dir")
+_PATHS = ("images", "calibration", "output_dir", "waivers", "baseline", "sarif_anchor", "cache_dir")
 _NAME = re.compile(r"models:/+([^/@]+)[/@]")
 _ON = ("write_back", "cache")
 """Keys that are on unless the file says false or the option with `--no-` is given."""
@@ -98,8 +102,8 @@ class Settings:
     """What to scan and how."""
     input_sources: Mapping[str, str]
     """For each field of `config.input` that was given, and for `labels`: `option` or `configuration file <name>`."""
-    command: str
-    """A command that repeats the scan, configuration file included; without credentials."""
+    provenance: Provenance
+    """A command that repeats the scan, configuration file included and without credentials, and the anchor file."""
     file: str | None = None
     """`configuration file <name>`, if one was read."""
 
@@ -129,8 +133,10 @@ class Choices:
     """Its tables [[model]], each with its pattern of names."""
     sweep: Mapping[str, Any]
     """Its table [sweep], as it stands there."""
+    file: Path | None
+    """The file, if one was read."""
     origin: str | None
-    """`configuration file <name>`, if one was read."""
+    """`configuration file <name>`."""
     known: dict[tuple[bool, ...], tuple[_Given, Path | None]] = dataclasses.field(default_factory=dict)
     """What models that the same tables are about have in common."""
 
@@ -151,7 +157,8 @@ class Choices:
             raise _readable(error, given.names) from None
         fields = [*given.inputs, *(["labels"] if "labels" in given.values else [])]
         sources = {each: OPTION if _is_option(given.names[each]) else str(self.origin) for each in fields}
-        return Settings(config, sources, command_line(config, labels_file), self.origin)
+        provenance = Provenance(command_line(config, labels_file), _anchor(config.sarif_anchor, self.file))
+        return Settings(config, sources, provenance, self.origin)
 
     def common(self) -> ScanConfig:
         """Return what holds for a command on many models as a whole, such as where it writes."""
@@ -201,7 +208,7 @@ def choices(options: Mapping[str, Any], *, use_file: bool = True) -> Choices:
     given = _read_options(options)
     file = _find(options.get("config_file")) if use_file else None
     if file is None:
-        return Choices(given, _Given({}, {}, {}), (), {}, None)
+        return Choices(given, _Given({}, {}, {}), (), {}, None, None)
     return _read_file(file, given, named=options.get("config_file") is not None)
 
 
@@ -262,6 +269,20 @@ def command_line(config: ScanConfig, labels_file: Path | None = None) -> str:
     return shlex.join(words)
 
 
+def _anchor(chosen: Path | None, file: Path | None) -> str:
+    """Return where code scanning shows findings: a file of the repository, whose root is the current folder."""
+    here = Path.cwd().resolve()
+    path = (chosen or file or Path("smoothscan.toml")).resolve()
+    if path.is_relative_to(here) and (chosen is None or path.is_file()):
+        return path.relative_to(here).as_posix()
+    if chosen is None:
+        return Provenance.anchor
+    raise ConfigError(
+        f"the anchor file {chosen} is no file in the current folder or below it",
+        "name a file of the repository, and start smoothscan at its root: code scanning shows findings at that file",
+    )
+
+
 def _input_words(config: InputConfig) -> list[str]:
     words = []
     if config.height is not None and config.width is not None:
@@ -315,7 +336,7 @@ def _read_file(path: Path, options: _Given, *, named: bool) -> Choices:
         rest = {key: value for key, value in each.items() if key != "name"}
         tables.append((pattern, _read_table(rest, path, f"{origin}, model {pattern}", named=named)))
     sweep = {key.replace("-", "_"): value for key, value in sweep.items()}
-    return Choices(options, _read_table(table, path, origin, named=named), tuple(tables), sweep, origin)
+    return Choices(options, _read_table(table, path, origin, named=named), tuple(tables), sweep, path, origin)
 
 
 def _read_table(table: dict[str, Any], path: Path, origin: str, *, named: bool) -> _Given:

@@ -121,7 +121,7 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     are not believed. A sweep that was stopped, however that happened, goes on where it was when it is run again.
     """
     from smoothscan.cli.display import listen, show_plan, show_posture
-    from smoothscan.cli.fleet_setup import engine_of, judged, ledger_of, orders
+    from smoothscan.cli.fleet_setup import engine_of, gate, ledger_of, orders
     from smoothscan.cli.settings import choices
     from smoothscan.fleet.folders import sweep_folder
     from smoothscan.fleet.sweep import Sweep
@@ -134,11 +134,11 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
         if chosen.origin is not None:
             events.note(f"options from {chosen.origin}")
         if options.get("dry_run"):
-            plan = Sweep(what, orders(chosen, what.output_dir), judged, ledger, None, _Told(events)).look()
+            plan = Sweep(what, orders(chosen, what.output_dir), gate(), ledger, None, _Told(events)).look()
         else:
             with sweep_folder(what.output_dir):
                 engine = engine_of(options, common, what.output_dir)
-                running = Sweep(what, orders(chosen, what.output_dir), judged, ledger, engine, _Told(events))
+                running = Sweep(what, orders(chosen, what.output_dir), gate(), ledger, engine, _Told(events))
                 posture = _run(running, what, engine.describe(), common, events)
     if options.get("dry_run"):
         show_plan(plan)

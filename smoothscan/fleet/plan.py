@@ -11,6 +11,7 @@ from smoothscan.config import Frozen, ScanConfig
 from smoothscan.draft import config_digest
 from smoothscan.errors import UsageError
 from smoothscan.fleet.ledger import Entry
+from smoothscan.publish import Provenance
 from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.images import images_digest, list_images
 from smoothscan.sources.inventory import Registered
@@ -42,8 +43,8 @@ class Order:
     """The configuration, with the version's URI."""
     input_sources: Mapping[str, str]
     """Where each part of its input specification comes from."""
-    command: str
-    """A command that repeats the scan."""
+    provenance: Provenance
+    """What reports say of where the scan came from."""
     digest: str
     """Digest of settings and images; empty if `problem` is set."""
     problem: UsageError | None = None

@@ -276,7 +276,7 @@ class Sweep:
 
     def _record(self, scan_id: str, planned: Planned, result: ScanResult, exhibits: Exhibits, *, attempts: int) -> None:
         order = planned.order
-        result = deliver(result, exhibits, order.config, order.command, Silent(), scan_id=scan_id)
+        result = deliver(result, exhibits, order.config, order.provenance, Silent(), scan_id=scan_id)
         self._ledger.record(scan_id, result.write_back)
         (self._work / f"{scan_id}{_PACKED}").unlink(missing_ok=True)
         self._tell(standing_of(planned, result, "scanned", attempts=attempts, **self._where(order.config)))

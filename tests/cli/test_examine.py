@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from smoothscan.cli import examine as module
+from smoothscan import publish as module
 from smoothscan.cli.examine import examine
 from smoothscan.cli.settings import Settings, resolve
 from smoothscan.errors import OutputError
 from smoothscan.events import Silent
 from smoothscan.exhibits import Exhibits
+from smoothscan.gate import judge
 from smoothscan.result import ModelInfo, ScanResult
 
 RESULT = ScanResult(status="completed", verdict="clean", model=ModelInfo(uri="models:/x/1"))
@@ -71,4 +72,5 @@ def test_stopped_while_writing_back_says_what_is_there(settings: Settings, monke
     monkeypatch.setattr(sink, "write_back", stop)
     with pytest.raises(KeyboardInterrupt, match="the results are in"):
         examine(settings, Silent())
-    assert ScanResult.model_validate_json((settings.config.output_dir / "result.json").read_text()) == RESULT
+    written = ScanResult.model_validate_json((settings.config.output_dir / "result.json").read_text())
+    assert written == judge(RESULT)

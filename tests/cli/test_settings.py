@@ -72,6 +72,9 @@ def test_every_option_reaches_the_configuration() -> None:
         "format": ("json", ("json",)),
         "redact-images": (None, True),
         "fail-on": ("backdoored", "backdoored"),
+        "waivers": ("waivers.toml", Path("waivers.toml")),
+        "baseline": ("older.json", Path("older.json")),
+        "sarif-anchor": ("names.txt", Path("names.txt")),
         "device": ("cpu", "cpu"),
         "precision": ("float32", "float32"),
         "threads": ("2", 2),
@@ -205,6 +208,25 @@ def test_wrong_options_are_named_as_they_were_written(words: list[str], message:
         parse("--images", "x", *words)
 
 
+def test_code_scanning_shows_findings_at_a_file_of_the_repository() -> None:
+    assert parse("--images", "x").provenance.anchor == "smoothscan.toml"
+    configure("[tool.smoothscan]\nimages = 'x'\n", "pyproject.toml")
+    assert parse().provenance.anchor == "pyproject.toml"
+    configure("images = 'x'\nsarif_anchor = 'models.txt'\nwaivers = 'w.toml'\nbaseline = 'b.json'", "ci/gate.toml")
+    Path("ci/models.txt").write_text("")
+    config = parse("--config", "ci/gate.toml").config
+    assert (config.waivers, config.baseline) == (Path("ci/w.toml"), Path("ci/b.json")), "paths start at the file"
+    assert parse("--config", "ci/gate.toml").provenance.anchor == "ci/models.txt"
+    for wrong in ("nowhere.toml", "..", str(Path(__file__))):
+        with pytest.raises(ConfigError, match="no file in the current folder"):
+            parse("--images", "x", "--sarif-anchor", wrong)
+
+
+def test_waivers_that_merely_lie_there_are_not_used() -> None:
+    Path("smoothscan-waivers.toml").write_text("[[waiver]]\n")
+    assert parse("--images", "x").config.waivers is None
+
+
 def test_images_are_needed() -> None:
     with pytest.raises(ConfigError) as caught:
         parse()
@@ -270,12 +292,12 @@ def test_the_command_repeats_the_scan() -> None:
     """)
     first = parse("--no-write-back", "--fail-on", "backdoored", "--seed", "3")
     Path("smoothscan.toml").unlink()
-    program, name, uri, *words = shlex.split(first.command)
+    program, name, uri, *words = shlex.split(first.provenance.command)
     assert (program, name, uri) == ("smoothscan", "check", URI)
     assert parse(*words).config == first.config
 
 
 def test_the_command_holds_no_credentials() -> None:
-    command = parse("--images", "x", "--tracking-uri", "https://user:secret@server/mlflow").command
+    command = parse("--images", "x", "--tracking-uri", "https://user:secret@server/mlflow").provenance.command
     assert "secret" not in command
     assert "https://server/mlflow" in command
