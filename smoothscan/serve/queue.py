@@ -1,8 +1,8 @@
 """The durable queue: a row for each delivery, from its acceptance to its result, in a sqlite file of its own.
 
-A row is `queued`, `working` while its version is scanned, then `done` or `failed`. It is on the disk before its delivery is
-answered. Rows are taken up by one batch at a time, so that those that are `working` when the next one is taken belong to a
-batch that came to no end, and are queued again.
+A row is `queued`, `working` while its version is scanned, then `done` or `failed`. It is on the disk before its
+delivery is answered. Rows are taken up by one batch at a time, so that those that are `working` when the next one is
+taken belong to a batch that came to no end, and are queued again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs the web application beside the dispatcher.
 
-The dispatcher has the main thread: there a signal interrupts a scan as it interrupts `check`, so that the processes of the
-scan end with it. The web server has a thread of its own.
+The dispatcher has the main thread: there a signal interrupts a scan as it interrupts `check`, so that the processes of
+the scan end with it. The web server has a thread of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether a delivery comes from the registry: the headers that MLflow sends, its clock, and its signature.
 
-MLflow signs `<delivery id>.<timestamp>.<body>` with HMAC-SHA256. When it repeats a delivery that was not answered, all three
-headers are the same.
+MLflow signs `<delivery id>.<timestamp>.<body>` with HMAC-SHA256. When it repeats a delivery that was not answered,
+all three headers are the same.
 """
 
 from __future__ import annotations

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from smoothscan.posture import Standing
@@ -117,6 +120,12 @@ def post(app: Any, one: Delivery, *, chunks: Iterable[bytes] | None = None) -> A
     if chunks is None:
         headers.append((b"content-length", str(len(one.body)).encode()))
     return request(app, "POST", "/webhooks/mlflow", headers, [one.body] if chunks is None else chunks)
+
+
+def query(path: Path, statement: str) -> list[tuple[Any, ...]]:
+    """Ask or change a queue's file behind its back."""
+    with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
+        return connection.execute(statement).fetchall()
 
 
 def standing(version: tuple[str, str], **more: Any) -> Standing:

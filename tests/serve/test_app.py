@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from smoothscan.serve.app import Intake, make_app
 from smoothscan.serve.metrics import Metrics
 from smoothscan.serve.queue import Queue
 
-from .deliveries import SECRET, Answer, body_of, created, delivery, post, request, standing
+from .deliveries import SECRET, Answer, body_of, created, delivery, post, query, request, standing
 
 LARGEST = 4096
 
@@ -81,7 +82,9 @@ def test_what_mlflow_repeats_is_no_second_job(site: Site) -> None:
     "body",
     [
         body_of({"name": "x", "tags": {}, "description": None}, "registered_model"),
-        body_of({"name": "x", "version": "1", "key": "smoothscan.verdict", "value": "clean"}, "model_version_tag", "set"),
+        body_of(
+            {"name": "x", "version": "1", "key": "smoothscan.verdict", "value": "clean"}, "model_version_tag", "set"
+        ),
         body_of({"name": "x", "version": "1", "key": "k", "value": "v"}, "model_version_tag", "set"),
         body_of({"name": "x", "alias": "champion"}, "model_version_alias", "deleted"),
         body_of({"name": "x", "version": "1"}, "prompt_version"),
@@ -97,7 +100,9 @@ def test_other_events_are_ignored_and_counted(site: Site, body: bytes) -> None:
 
 
 def test_our_workspace_is_no_other(site: Site) -> None:
-    assert post(site.app, delivery(body_of({"name": "x", "version": "1"}, workspace="default"))).json["status"] == "queued"
+    assert (
+        post(site.app, delivery(body_of({"name": "x", "version": "1"}, workspace="default"))).json["status"] == "queued"
+    )
 
 
 def test_a_forged_delivery_learns_nothing(site: Site) -> None:
@@ -149,8 +154,6 @@ def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch) 
     one = delivery()
     headers = [(name.encode(), value.encode()) for name, value in one.headers.items()]
     sent: list[Any] = []
-
-    import asyncio
 
     async def receive() -> Any:
         await asyncio.sleep(5)
@@ -220,11 +223,8 @@ def test_three_repetitions_lie_within_the_tolerance(tolerance: float, seconds: i
 
 
 def test_a_queue_that_cannot_be_written_is_not_ready_and_accepts_nothing(site: Site) -> None:
-    import sqlite3
-
     assert (request(site.app, "GET", "/readyz").status, request(site.app, "GET", "/healthz").status) == (200, 200)
-    with sqlite3.connect(site.queue.path) as connection:
-        connection.execute("DROP TABLE deliveries")
+    query(site.queue.path, "DROP TABLE deliveries")
     answer = post(site.app, delivery())
     assert (answer.status, "retry-after" in answer.headers) == (503, True)
     assert request(site.app, "GET", "/readyz").json == {"queue": "unavailable"}

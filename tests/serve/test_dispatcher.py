@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from smoothscan.serve.dispatcher import BATCH, Dispatcher
 from smoothscan.serve.interface import Version
 from smoothscan.serve.metrics import Metrics
 from smoothscan.serve.payload import Event
-from smoothscan.serve.queue import MOST_ATTEMPTS, Queue
+from smoothscan.serve.queue import MOST_ATTEMPTS, Queue, QueueUnavailableError
 
-from .deliveries import standing
+from .deliveries import query, standing
 
 Scan = Callable[[Sequence[Version]], Mapping[Version, Standing]]
 
@@ -65,12 +65,10 @@ class Stage:
 
     def put(self, *versions: str) -> None:
         for version in versions:
-            number = self.queue.depth().rows
-            self.queue.put(f"{version}-{number}-{id(object())}", Event("model_version.created", ("m", version)))
+            self.queue.put(uuid.uuid4().hex, Event("model_version.created", ("m", version)))
 
     def rows(self, columns: str = "version, state, outcome") -> list[tuple[Any, ...]]:
-        with sqlite3.connect(self.queue.path) as connection:
-            return connection.execute(f"SELECT {columns} FROM deliveries ORDER BY number").fetchall()
+        return query(self.queue.path, f"SELECT {columns} FROM deliveries ORDER BY number")
 
     def until_idle(self) -> None:
         """Work, and let time pass, until nothing waits."""
@@ -198,7 +196,6 @@ def test_an_interruption_goes_through_and_loses_nothing(stage: Stage) -> None:
 
 def test_a_result_that_cannot_be_recorded_is_asked_for_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a disk that was full for a moment; the scanner then knows the result without a scan."""
-    from smoothscan.serve.queue import QueueUnavailableError
 
     def full(*_arguments: object) -> None:
         raise QueueUnavailableError("database or disk is full")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import Counter
 from pathlib import Path
@@ -13,6 +12,8 @@ import pytest
 from smoothscan.errors import OutputError
 from smoothscan.serve.payload import Event
 from smoothscan.serve.queue import MOST_ATTEMPTS, RETENTION, Queue, QueueUnavailableError, pause_after
+
+from .deliveries import query
 
 
 class Time:
@@ -42,8 +43,7 @@ def new(name: str = "digits", version: str = "1") -> Event:
 
 
 def rows(queue: Queue, columns: str = "state, outcome") -> list[tuple[Any, ...]]:
-    with sqlite3.connect(queue.path) as connection:
-        return connection.execute(f"SELECT {columns} FROM deliveries ORDER BY number").fetchall()
+    return query(queue.path, f"SELECT {columns} FROM deliveries ORDER BY number")
 
 
 def test_a_delivery_is_taken_once(queue: Queue) -> None:
@@ -147,6 +147,19 @@ def test_a_later_delivery_brings_a_postponed_version_forward(queue: Queue) -> No
     assert rows(queue) == [("done", "clean")] * 2
 
 
+def test_a_version_that_was_tried_before_joins_no_batch(queue: Queue, time: Time) -> None:
+    queue.put("a", new(version="1"))
+    queue.take(5)
+    queue.postpone([("digits", "1")], "busy")
+    queue.put("b", new(version="2"))
+    time.seconds += 60
+    assert [queue.take(5), queue.postpone([("digits", "2")], "busy"), queue.take(5)] == [
+        [("digits", "2")],
+        [],
+        [("digits", "1")],
+    ]
+
+
 def test_old_results_go_and_nothing_else(queue: Queue, time: Time) -> None:
     queue.put("old", new())
     queue.take(1)
@@ -190,8 +203,7 @@ def test_many_threads_put_at_once(queue: Queue) -> None:
 def test_a_file_that_cannot_be_written_is_no_crash(tmp_path: Path) -> None:
     queue = Queue(tmp_path / "queue.db", 100)
     queue.put("a", new())
-    with sqlite3.connect(queue.path) as connection:
-        connection.execute("DROP TABLE deliveries")
+    query(queue.path, "DROP TABLE deliveries")
     for use in (lambda: queue.put("b", new()), lambda: queue.take(1), queue.has_room, queue.depth):
         with pytest.raises(QueueUnavailableError, match="no such table"):
             use()

@@ -76,7 +76,10 @@ def test_a_clock_that_is_too_far_off(seconds: int) -> None:
         ({"timestamp": ["1700000000", "1700000000"]}, 400),
         ({"timestamp": ["1.7e9"]}, 400),
         ({"timestamp": ["-1700000000"]}, 400),
-        ({"timestamp": ["١٧٠٠٠٠٠٠٠٠"]}, 400),  # digits to int(), but not the bytes that were signed
+        (
+            {"timestamp": ["\N{ARABIC-INDIC DIGIT ONE}" * 10]},
+            400,
+        ),  # digits to int(), but not the bytes that were signed
         ({"timestamp": ["9" * 5000]}, 400),
         ({"delivery_id": []}, 400),
         ({"delivery_id": [""]}, 400),
