@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import http.client
 import os
 import shutil
@@ -77,7 +78,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         "--artifacts-destination",
         str(folder / "artifacts"),
     ]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {
+        **os.environ,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # Webhooks reach this machine, and those of a test are known at once.
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_CACHE_TTL": "0",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": base64.urlsafe_b64encode(bytes(32)).decode(),
+    }
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

@@ -25,6 +25,7 @@ _COMMANDS = {
     "sweep": "Scan whatever is due in a registry.",
     "calibrate": "Learn from clean models how anomalous a clean model may look.",
     "denoiser": "Make a diffusion model that cleans images before a scanned model sees them.",
+    "serve": "Receive webhooks of an MLflow registry, and scan what they announce.",
     "doctor": "Tell which protections this machine gives against the models that it scans.",
     "demo": "Train a clean and a backdoored model, scan both, show the difference.",
 }

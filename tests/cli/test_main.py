@@ -19,7 +19,7 @@ from smoothscan.result import FailOn
 
 from .program import ENVIRONMENT, Run, command
 
-HEAVY = ("torch", "mlflow", "pydantic", "numpy", "rich", "jinja2", "sklearn", "scipy", "PIL")
+HEAVY = ("torch", "mlflow", "pydantic", "numpy", "rich", "jinja2", "sklearn", "scipy", "PIL", "starlette", "sqlalchemy")
 
 
 def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -34,6 +34,7 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["check", "--help"],
         ["calibrate", "--help"],
         ["denoiser", "train", "--help"],
+        ["serve", "--help"],
         ["doctor", "--help"],
         ["demo", "--help"],
     ],
@@ -83,7 +84,7 @@ def commands() -> dict[str, click.Command]:
 
 def test_the_list_of_commands_says_what_the_commands_say() -> None:
     help_text = " ".join(CliRunner().invoke(group, ["--help"]).output.split())
-    assert set(commands()) == {"check", "calibrate", "denoiser", "doctor", "demo"}
+    assert set(commands()) == {"check", "calibrate", "denoiser", "serve", "doctor", "demo"}
     for name, one in commands().items():
         assert f"{name} {one.get_short_help_str(200)}" in help_text
 

@@ -1,0 +1,132 @@
+"""`smoothscan serve` as a process of its own, with a stub in place of the scanner."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.cli.program import ENVIRONMENT
+
+from .deliveries import SECRET, Delivery, query
+
+# Scans take a moment, and are known afterwards: each line of the ledger is a scan that was done.
+_PROGRAM = """
+import sys, time, types
+from pathlib import Path
+
+from smoothscan.posture import Standing
+
+ledger, seconds = Path(sys.argv.pop(1)), float(sys.argv.pop(1))
+
+
+def scanner_of(settings, options, events):
+    def scan(versions):
+        known = ledger.read_text().splitlines() if ledger.exists() else []
+        found = {}
+        for name, version in versions:
+            uri = f"models:/{name}/{version}"
+            if uri not in known:
+                time.sleep(seconds)
+                with ledger.open("a") as file:
+                    file.write(uri + "\\n")
+            words = {"action": "kept" if uri in known else "scanned", "status": "completed", "verdict": "clean"}
+            found[name, version] = Standing(name=name, version=version, uri=uri, **words)
+        return found
+
+    return scan
+
+
+sys.modules["smoothscan.fleet.sweep"] = types.SimpleNamespace(scanner_of=scanner_of)
+from smoothscan.cli.main import main
+
+main()
+"""
+
+
+def start(folder: Path, *arguments: object, seconds: float = 0, **environment: str) -> subprocess.Popen[str]:
+    """Start the program in a folder; `arguments` follow `smoothscan`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, str(folder / "ledger.txt"), str(seconds), *map(str, arguments)],
+        cwd=folder,
+        env={**ENVIRONMENT, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+class Server:
+    """A server that listens.
+
+    Args:
+        folder: its folder; queue and ledger outlive it there.
+        more: further arguments.
+        seconds: how long a scan takes.
+    """
+
+    def __init__(self, folder: Path, *more: object, seconds: float = 0) -> None:
+        (folder / "secret").write_bytes(SECRET + b"\n")
+        words = ["serve", "--images", "images", "--secret-file", "secret", "--queue", "queue.db", "--port", 0, *more]
+        self.folder = folder
+        self.process = start(folder, *words, seconds=seconds)
+        assert self.process.stderr is not None
+        self.first_line = self.process.stderr.readline()
+        found = re.search(r"listening on http://127\.0\.0\.1:(\d+)/webhooks/mlflow", self.first_line)
+        assert found, self.first_line + self.process.stderr.read()
+        self.port = int(found[1])
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def request(self, method: str, path: str, body: bytes = b"", headers: Any = None) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def post(self, one: Delivery) -> int:
+        return self.request("POST", "/webhooks/mlflow", one.body, one.headers)[0]
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        """Send a signal; return the exit code and what was said on standard error."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=30)
+        return self.process.returncode, errors
+
+
+def rows(folder: Path, columns: str = "delivery_id, name, version, state, outcome") -> Sequence[tuple[Any, ...]]:
+    """What the queue in a folder holds."""
+    return query(folder / "queue.db", f"SELECT {columns} FROM deliveries ORDER BY number")
+
+
+def wait_until_done(folder: Path, count: int, limit: float = 60) -> None:
+    """Wait until the queue holds so many deliveries, all of them with a result."""
+    end = time.monotonic() + limit
+    states: list[str] = []
+    while time.monotonic() < end:
+        states = [state for (state,) in rows(folder, "state")]
+        if len(states) >= count and not {"queued", "working"} & set(states):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{states.count('done')} of {count} deliveries have a result")
+
+
+def scanned(folder: Path) -> list[str]:
+    """URIs that the stub has scanned, in order."""
+    path = folder / "ledger.txt"
+    return path.read_text().splitlines() if path.exists() else []
