@@ -9,19 +9,18 @@ import click
 
 from smoothscan.cli.options import HeadedCommand
 from smoothscan.cli.shared_options import (
-    FILE,
+    calibration_option,
     given,
-    input_option,
     input_options,
+    labels_option,
     log_options,
     machine_options,
     output_option,
-    registry_option,
     registry_options,
-    scan_option,
+    report_options,
     scan_options,
+    write_back_option,
 )
-from smoothscan.cli.values import Parsed, parse_formats
 from smoothscan.sinks.text import plain
 
 _EXAMPLE = """\b
@@ -39,44 +38,15 @@ input stands in its table [input]. Options win over the file.
 @click.command(cls=HeadedCommand, epilog=_EXAMPLE)
 @click.argument("uri")
 @scan_options
-@scan_option(
-    "--calibration",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Judge the model against the clean models of this file, which smoothscan calibrate makes, and not only "
-    "against its own classes.",
-)
+@calibration_option
 @input_options
-@input_option(
-    "--labels",
-    type=FILE,
-    metavar="FILE",
-    help="Names of the classes: a text file with a name a line, or JSON (a list, or id2label).",
-)
+@labels_option
 @registry_options
-@registry_option("--no-write-back", is_flag=True, help="Set no tags on the model version and log no run.")
+@write_back_option
 @output_option(
     "--output-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results (smoothscan-report)."
 )
-@output_option(
-    "--format",
-    "formats",
-    type=Parsed("LIST", parse_formats),
-    metavar="LIST",
-    help="Reports to write: html,json,sarif,junit,markdown (default html,json; result.json is always written).",
-)
-@output_option("--redact-images", is_flag=True, help="Leave your images out of everything that is written.")
-@output_option(
-    "--fail-on",
-    type=click.Choice(["suspicious", "backdoored"]),
-    help="Mildest verdict that exits with 1 (default suspicious).",
-)
-@output_option(
-    "--waivers",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Findings that somebody answers for until a day (TOML; see docs/gate.md): they do not fail.",
-)
+@report_options
 @output_option(
     "--baseline",
     type=click.Path(path_type=Path),

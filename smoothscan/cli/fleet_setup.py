@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from smoothscan.cli.display import Display
+from smoothscan.cli.plan_outcome import settled
 from smoothscan.cli.settings import Choices
 from smoothscan.config import ScanConfig
 from smoothscan.errors import UsageError
-from smoothscan.events import Silent
+from smoothscan.events import Ranked, Silent
 from smoothscan.fleet.engines.interface import Engine
 from smoothscan.fleet.folders import WORK, folder_of
 from smoothscan.fleet.ledger import Ledger, default_ledger
 from smoothscan.fleet.plan import Digests, Order
+from smoothscan.fleet.sweep import Sweep, SweepOptions, Watcher
 from smoothscan.gate import judge
+from smoothscan.posture import Standing
 from smoothscan.publish import Provenance, keep_apart
 from smoothscan.result import ScanResult
 from smoothscan.sources.denoisers import fetch_denoiser
-from smoothscan.sources.inventory import Registered
+from smoothscan.sources.inventory import Registered, Selection
 from smoothscan.sources.waivers import read_waivers
 from smoothscan.stored import DiffusionFiles
 
 
-def orders(choices: Choices, folder: Path) -> Callable[[Registered], Order]:
+def orders(choices: Choices, common: ScanConfig) -> Callable[[Registered], Order]:
     """Return what says how to scan each version.
 
     Args:
         choices: options and configuration file.
-        folder: folder of the results of all versions.
+        common: what holds for the command as a whole.
     """
-    common = choices.common()
+    folder = common.output_dir
     digests = Digests(lambda config: _denoiser(config, folder / WORK / "denoiser"))
 
     def order_of(version: Registered) -> Order:
@@ -72,30 +76,29 @@ def ledger_of(options: Mapping[str, Any]) -> Iterator[Ledger]:
         yield ledger
 
 
-def engine_of(options: Mapping[str, Any], config: ScanConfig, folder: Path) -> Engine:
+def engine_of(options: Mapping[str, Any], common: ScanConfig) -> Engine:
     """Return the engine that the options name.
 
     Args:
         options: options of the group "Many models".
-        config: the settings that models have where no table of the file says otherwise.
-        folder: folder of the results of all versions.
+        common: what holds for the command as a whole.
     """
     if options.get("engine") == "ray":
         from smoothscan.fleet.engines.ray import RayEngine
 
-        return RayEngine(options.get("ray_address"), options.get("workers"), threads=config.threads)
+        return RayEngine(options.get("ray_address"), options.get("workers"), threads=common.threads)
     from smoothscan.fleet.engines.local import LocalEngine
     from smoothscan.fleet.machine import own_accelerators, own_cores, shares
 
     parts = shares(
         options.get("workers"),
-        threads=config.threads,
-        device=config.device,
-        memory_bytes=config.memory_bytes,
+        threads=common.threads,
+        device=common.device,
+        memory_bytes=common.memory_bytes,
         cores=own_cores(),
-        accelerators=() if config.device == "cpu" else own_accelerators(),
+        accelerators=() if common.device == "cpu" else own_accelerators(),
     )
-    return LocalEngine(parts, folder / WORK)
+    return LocalEngine(parts, common.output_dir / WORK)
 
 
 def _denoiser(config: ScanConfig, into: Path) -> DiffusionFiles | None:
@@ -103,3 +106,68 @@ def _denoiser(config: ScanConfig, into: Path) -> DiffusionFiles | None:
         return None
     stores = {"tracking_uri": config.tracking_uri, "registry_uri": config.registry_uri}
     return fetch_denoiser(config.denoiser, into, **stores, events=Silent())
+
+
+def scanner_of(
+    choices: Choices, common: ScanConfig, ledger: Ledger, engine: Engine, watcher: Watcher
+) -> Callable[[Sequence[tuple[str, str]]], dict[tuple[str, str], Standing]]:
+    """Return what scans given versions, those that are due, and records them as a sweep does.
+
+    Args:
+        choices: options and configuration file.
+        common: what holds for the command as a whole.
+        ledger: what is known.
+        engine: who scans.
+        watcher: who is told.
+    """
+
+    def scan(versions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Standing]:
+        what = SweepOptions(
+            selection=Selection(versions=tuple(versions)),
+            output_dir=common.output_dir,
+            tracking_uri=common.tracking_uri,
+            registry_uri=common.registry_uri,
+        )
+        sweep = Sweep(what, orders(choices, common), gate(), ledger, engine, watcher)
+        sweep.run()
+        found = {(standing.name, standing.version): standing for standing in sweep.standings.values()}
+        return {each: found.get(each) or _gone(*each) for each in versions}
+
+    return scan
+
+
+def _gone(name: str, version: str) -> Standing:
+    uri = f"models:/{name}/{version}"
+    reason = "The registry has no such version."
+    return Standing(name=name, version=version, uri=uri, action="scanned", status="failed", reason=reason)
+
+
+class Told:
+    """Tells the terminal of a sweep; single scans are told of in a line each."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+
+    def stage(self, name: str, detail: str = "") -> None:
+        """Pass on."""
+        self._display.stage(name, detail)
+
+    def progress(self, done: float, total: float) -> None:
+        """Pass on."""
+        self._display.progress(done, total)
+
+    def ranking(self, classes: Sequence[Ranked]) -> None:
+        """Ignore: no single scan is watched."""
+
+    def info(self, message: str) -> None:
+        """Pass on."""
+        self._display.info(message)
+
+    def warning(self, message: str) -> None:
+        """Pass on."""
+        self._display.warning(message)
+
+    def settled(self, standing: Standing, done: int, total: int) -> None:
+        """Say how a version stands."""
+        self._display.note(f"{done}/{total}  {settled(standing)}")
+        self._display.progress(done, total)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +13,19 @@ import click
 from smoothscan.cli.options import HeadedCommand
 from smoothscan.cli.shared_options import (
     FILE,
+    calibration_option,
+    fleet_options,
     given,
-    input_option,
     input_options,
+    labels_option,
     log_options,
     machine_options,
     output_option,
-    registry_option,
     registry_options,
-    scan_option,
+    report_options,
     scan_options,
     under,
+    write_back_option,
 )
 from smoothscan.cli.values import Parsed, parse_bytes, parse_seconds
 from smoothscan.errors import ConfigError, UsageError
@@ -108,20 +109,17 @@ _server_option = under("The server")
     help="By how much a delivery's timestamp may be off, to either side.",
 )
 @scan_options
-@scan_option(
-    "--calibration",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Judge models against the clean models of this file, which smoothscan calibrate makes.",
-)
+@calibration_option
 @input_options
-@input_option("--labels", type=FILE, metavar="FILE", help="Names of the classes, as for check.")
+@labels_option
 @registry_options
-@registry_option("--no-write-back", is_flag=True, help="Set no tags on the model versions and log no runs.")
+@write_back_option
 @output_option(
-    "--output-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results (smoothscan-report)."
+    "--output-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results (smoothscan-serve)."
 )
+@report_options
 @log_options
+@fleet_options
 @machine_options
 @click.pass_context
 def serve(
@@ -145,7 +143,9 @@ def serve(
     """
     _require_extra()
     from smoothscan.cli.display import PlainDisplay, SilentDisplay
-    from smoothscan.cli.settings import resolve
+    from smoothscan.cli.fleet_setup import Told, engine_of, ledger_of, scanner_of
+    from smoothscan.cli.settings import choices
+    from smoothscan.fleet.folders import sweep_folder
     from smoothscan.serve.app import Intake
 
     if not 0 < tolerance <= _LONGEST_TOLERANCE:
@@ -154,12 +154,15 @@ def serve(
         raise ConfigError("--max-body: a delivery may have at least 1 byte and at most 64 MiB")
     intake = Intake(read_secret(secret_file), max_body, tolerance, os.environ.get("MLFLOW_WORKSPACE") or "default")
     options = given(ctx)
-    settings = resolve({**options, "uri": "models:/"})  # which model it is, every delivery says
+    chosen = choices(options)
+    common = chosen.common("smoothscan-serve")
+    folder, queue = common.output_dir, queue_file or _default_queue()
     events: Display = SilentDisplay() if quiet else PlainDisplay(verbose=verbose)
-    if settings.file is not None:
-        events.note(f"options from {settings.file}")
-    scan: ScanVersions = import_module("smoothscan.fleet.sweep").scanner_of(settings, options, events)
-    _run(scan, intake, events, (host, port), queue_file or _default_queue(), max_queue, verbose=verbose)
+    if chosen.origin is not None:
+        events.note(f"options from {chosen.origin}")
+    with ledger_of(options) as ledger, sweep_folder(folder):
+        scan = scanner_of(chosen, common, ledger, engine_of(options, common), Told(events))
+        _run(scan, intake, events, (host, port), queue, max_queue, verbose=verbose)
 
 
 def _run(

@@ -160,10 +160,14 @@ class Choices:
         provenance = Provenance(command_line(config, labels_file), _anchor(config.sarif_anchor, self.file))
         return Settings(config, sources, provenance, self.origin)
 
-    def common(self) -> ScanConfig:
-        """Return what holds for a command on many models as a whole, such as where it writes."""
+    def common(self, folder: str) -> ScanConfig:
+        """Return what holds for a command on many models as a whole.
+
+        Args:
+            folder: where it writes unless the user says otherwise.
+        """
         given = self.general.under(self.options)
-        values = {"output_dir": Path("smoothscan-sweep"), "images": Path(), **given.values, "labels": None}
+        values = {"output_dir": Path(folder), "images": Path(), **given.values, "labels": None}
         try:
             return ScanConfig(uri="", input=InputConfig(**given.inputs), **values)
         except ValidationError as error:

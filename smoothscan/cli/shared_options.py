@@ -14,6 +14,7 @@ from smoothscan.cli.options import HeadedOption
 from smoothscan.cli.values import (
     Parsed,
     parse_bytes,
+    parse_formats,
     parse_numbers,
     parse_range,
     parse_seconds,
@@ -196,6 +197,49 @@ machine_options = _together(
 )
 """What a scan may use."""
 
+
+calibration_option = scan_option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Judge models against the clean models of this file, which smoothscan calibrate makes, and not only against "
+    "their own classes.",
+)
+"""What models are compared with."""
+
+labels_option = input_option(
+    "--labels",
+    type=FILE,
+    metavar="FILE",
+    help="Names of the classes: a text file with a name a line, or JSON (a list, or id2label).",
+)
+"""What classes are called."""
+
+write_back_option = registry_option("--no-write-back", is_flag=True, help="Set no tags and log no runs.")
+"""Whether the registry is written to."""
+
+report_options = _together(
+    output_option(
+        "--format",
+        "formats",
+        type=Parsed("LIST", parse_formats),
+        metavar="LIST",
+        help="Reports on a model: html,json,sarif,junit,markdown (default html,json; result.json is always written).",
+    ),
+    output_option("--redact-images", is_flag=True, help="Leave your images out of everything that is written."),
+    output_option(
+        "--fail-on",
+        type=click.Choice(["suspicious", "backdoored"]),
+        help="Mildest verdict that exits with 1 (default suspicious).",
+    ),
+    output_option(
+        "--waivers",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Findings that somebody answers for until a day (TOML; see docs/gate.md): they do not fail.",
+    ),
+)
+"""What is written of a model, and what the gate asks."""
 
 fleet_options = _together(
     fleet_option(

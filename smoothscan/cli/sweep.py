@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,30 +13,29 @@ import click
 
 from smoothscan.cli.options import HeadedCommand, HeadedOption
 from smoothscan.cli.shared_options import (
-    FILE,
+    calibration_option,
     fleet_options,
     given,
-    input_option,
     input_options,
+    labels_option,
     log_options,
     machine_options,
     output_option,
-    registry_option,
     registry_options,
-    scan_option,
+    report_options,
     scan_options,
     under,
+    write_back_option,
 )
-from smoothscan.cli.values import Parsed, parse_formats, parse_shard
+from smoothscan.cli.values import Parsed, parse_shard
 from smoothscan.errors import ConfigError, SmoothscanError
 from smoothscan.sinks.text import plain
 
 if TYPE_CHECKING:
     from smoothscan.cli.display import Display
     from smoothscan.config import ScanConfig
-    from smoothscan.events import Ranked
     from smoothscan.fleet.sweep import Sweep, SweepOptions
-    from smoothscan.posture import Posture, Standing
+    from smoothscan.posture import Posture
 
 _EXAMPLE = """\b
 Examples:
@@ -88,27 +87,15 @@ _which = under("Which models")
 )
 @_which("--dry-run", is_flag=True, help="Only say what is due, and why.")
 @scan_options
-@scan_option("--calibration", type=click.Path(path_type=Path), metavar="FILE", help="As for check.")
+@calibration_option
 @input_options
-@input_option("--labels", type=FILE, metavar="FILE", help="Names of the classes, of all models; as for check.")
+@labels_option
 @registry_options
-@registry_option("--no-write-back", is_flag=True, help="Set no tags on model versions and log no runs.")
+@write_back_option
 @output_option(
     "--output-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results (smoothscan-sweep)."
 )
-@output_option(
-    "--format",
-    "formats",
-    type=Parsed("LIST", parse_formats),
-    metavar="LIST",
-    help="Reports on each model: html,json (default both).",
-)
-@output_option("--redact-images", is_flag=True, help="Leave your images out of everything that is written.")
-@output_option(
-    "--fail-on",
-    type=click.Choice(["suspicious", "backdoored"]),
-    help="Mildest verdict that counts as flagged (default suspicious).",
-)
+@report_options
 @log_options
 @fleet_options
 @machine_options
@@ -121,24 +108,24 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     are not believed. A sweep that was stopped, however that happened, goes on where it was when it is run again.
     """
     from smoothscan.cli.display import listen, show_plan, show_posture
-    from smoothscan.cli.fleet_setup import engine_of, gate, ledger_of, orders
+    from smoothscan.cli.fleet_setup import Told, engine_of, gate, ledger_of, orders
     from smoothscan.cli.settings import choices
     from smoothscan.fleet.folders import sweep_folder
     from smoothscan.fleet.sweep import Sweep
 
     chosen = choices(given(ctx))
     options = _with_file(ctx, chosen.sweep, chosen.origin)
-    common = chosen.common()
+    common = chosen.common("smoothscan-sweep")
     what = _options(options, common)
     with listen(quiet=quiet, verbose=verbose) as events, ledger_of(options) as ledger:
         if chosen.origin is not None:
             events.note(f"options from {chosen.origin}")
         if options.get("dry_run"):
-            plan = Sweep(what, orders(chosen, what.output_dir), gate(), ledger, None, _Told(events)).look()
+            plan = Sweep(what, orders(chosen, common), gate(), ledger, None, Told(events)).look()
         else:
             with sweep_folder(what.output_dir):
-                engine = engine_of(options, common, what.output_dir)
-                running = Sweep(what, orders(chosen, what.output_dir), gate(), ledger, engine, _Told(events))
+                engine = engine_of(options, common)
+                running = Sweep(what, orders(chosen, common), gate(), ledger, engine, Told(events))
                 posture = _run(running, what, engine.describe(), common, events)
     if options.get("dry_run"):
         show_plan(plan)
@@ -234,36 +221,3 @@ def _with_file(ctx: click.Context, table: Mapping[str, Any], origin: str | None)
 
 def _is_mine(param: click.Parameter) -> bool:
     return isinstance(param, HeadedOption) and param.heading in ("Which models", "Many models")
-
-
-class _Told:
-    """Tells the terminal of a sweep; single scans are told of in a line each."""
-
-    def __init__(self, display: Display) -> None:
-        self._display = display
-
-    def stage(self, name: str, detail: str = "") -> None:
-        """Pass on."""
-        self._display.stage(name, detail)
-
-    def progress(self, done: float, total: float) -> None:
-        """Pass on."""
-        self._display.progress(done, total)
-
-    def ranking(self, classes: Sequence[Ranked]) -> None:
-        """Ignore: no single scan is watched."""
-
-    def info(self, message: str) -> None:
-        """Pass on."""
-        self._display.info(message)
-
-    def warning(self, message: str) -> None:
-        """Pass on."""
-        self._display.warning(message)
-
-    def settled(self, standing: Standing, done: int, total: int) -> None:
-        """Say how a version stands."""
-        from smoothscan.cli.plan_outcome import settled
-
-        self._display.note(f"{done}/{total}  {settled(standing)}")
-        self._display.progress(done, total)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from smoothscan.config import Frozen
 from smoothscan.errors import ConfigError
-from smoothscan.sources.mlflow_errors import mlflow_exception, reported, shown, without_credentials
+from smoothscan.sources.mlflow_errors import is_missing, mlflow_exception, reported, shown, without_credentials
 from smoothscan.sources.mlflow_registry import client_of
 from smoothscan.surroundings import environment
 
@@ -91,8 +91,12 @@ def registered_versions(
     """
     with environment(_LISTING), reported("the registry"):
         client, _ = client_of(tracking_uri, registry_uri)
-        aliases = _aliases(client)
-        found = [_registered(version, aliases) for version in _versions(client, selection.filter)]
+        if selection.versions:
+            found = [_registered(each, each.aliases) for each in _named(client, selection.versions)]
+        else:
+            aliases = _aliases(client)
+            versions = _versions(client, selection.filter)
+            found = [_registered(each, aliases.get((each.name, str(each.version)), ())) for each in versions]
     chosen = {(each.name, each.version): each for each in found if selection.matches(each)}
     return tuple(sorted(chosen.values(), key=lambda each: (each.name, int(each.version))))
 
@@ -125,6 +129,16 @@ def _versions(client: MlflowClient, expression: str | None) -> Iterator[ModelVer
         raise
 
 
+def _named(client: MlflowClient, versions: Sequence[tuple[str, str]]) -> Iterator[ModelVersion]:
+    """Ask for single versions; those that are gone are left out."""
+    for name, number in versions:
+        try:
+            yield client.get_model_version(name, number)
+        except mlflow_exception() as error:
+            if not is_missing(error):
+                raise
+
+
 def _aliases(client: MlflowClient) -> dict[tuple[str, str], list[str]]:
     """Return the aliases of all versions; a search for versions does not tell them."""
     found = defaultdict(list)
@@ -144,7 +158,7 @@ def _paged(page: Callable[[str | None], Any]) -> Iterator[Any]:
             return
 
 
-def _registered(version: ModelVersion, aliases: dict[tuple[str, str], list[str]]) -> Registered:
+def _registered(version: ModelVersion, aliases: Sequence[str]) -> Registered:
     name, number = str(version.name), str(version.version)
     made = f"{version.source}\n{version.creation_timestamp}"
     return Registered(
@@ -152,6 +166,6 @@ def _registered(version: ModelVersion, aliases: dict[tuple[str, str], list[str]]
         version=number,
         identity=hashlib.sha256(made.encode("utf-8", "surrogateescape")).hexdigest(),
         created=(version.creation_timestamp or 0) / 1000,
-        aliases=tuple(sorted(aliases.get((name, number), ()))),
+        aliases=tuple(sorted(aliases)),
         stage=None if version.current_stage in (None, "", _NO_STAGE) else str(version.current_stage),
     )

@@ -84,7 +84,7 @@ def commands() -> dict[str, click.Command]:
 
 def test_the_list_of_commands_says_what_the_commands_say() -> None:
     help_text = " ".join(CliRunner().invoke(group, ["--help"]).output.split())
-    assert set(commands()) == {"check", "calibrate", "denoiser", "serve", "doctor", "demo"}
+    assert set(commands()) == {"check", "sweep", "serve", "calibrate", "denoiser", "doctor", "demo"}
     for name, one in commands().items():
         assert f"{name} {one.get_short_help_str(200)}" in help_text
 
