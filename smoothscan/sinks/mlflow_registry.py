@@ -31,7 +31,7 @@ _MAX_PARAM = 6000
 _MAX_TAG = 5000
 _PARAMS_AT_ONCE = 100
 _METRICS_AT_ONCE = 1000
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -40,7 +40,8 @@ _ENVIRONMENT = {
 """A lost server must not hold back a verdict for minutes, as MLflow's own settings would, and standard output is for
 the result."""
 _NOT_IN_KEYS = re.compile(r"[^\w.\- /:]")
-_USER_INFO = re.compile(r"//[^/@\s]*@")
+USER_INFO = re.compile(r"//[^/@\s]*@")
+"""User name and password in a URI."""
 
 
 def write_back(result: ScanResult, folder: Path, *, tracking_uri: str | None, registry_uri: str | None) -> WriteBack:
@@ -65,23 +66,23 @@ def write_back(result: ScanResult, folder: Path, *, tracking_uri: str | None, re
     problems: list[str] = []
     run_id: str | None = None
     tagged = False
-    with environment(_ENVIRONMENT), quiet("mlflow", "alembic"):
+    with environment(ENVIRONMENT), quiet("mlflow", "alembic"):
         try:
             client = MlflowClient(tracking_uri, registry_uri)
         except Exception as error:
-            return WriteBack(status="failed", message=f"MLflow could not be reached: {_reason(error)}")
+            return WriteBack(status="failed", message=f"MLflow could not be reached: {reason(error)}")
         try:
             run_id = _create_run(client, result)
             _fill_run(client, run_id, result, folder)
         except Exception as error:  # the client, the database and the artifact store have errors of their own
             what = "the run could not be logged" if run_id is None else f"the run {run_id} is incomplete"
-            problems.append(f"{what}: {_reason(error)}")
+            problems.append(f"{what}: {reason(error)}")
         if registered:
             try:
                 _tag(client, result, run_id)
                 tagged = True
             except Exception as error:
-                problems.append(f"the model version could not be tagged: {_reason(error)}")
+                problems.append(f"the model version could not be tagged: {reason(error)}")
     if problems:
         done = [text for text, is_done in ((f"run {run_id} is there", run_id), ("the tags are set", tagged)) if is_done]
         message = "; ".join(problems) + (f" ({', '.join(done)})" if done else "")
@@ -198,7 +199,7 @@ def _flat(value: Any, key: str) -> Iterator[tuple[str, str]]:
         for name, item in value.items():
             yield from _flat(item, f"{key}.{name}" if key else str(name))
     else:
-        yield key, _USER_INFO.sub("//", value if isinstance(value, str) else json.dumps(value, default=str))
+        yield key, USER_INFO.sub("//", value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def _metrics(result: ScanResult) -> list[Metric]:
@@ -240,6 +241,7 @@ def _timestamp(text: str | None) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _reason(error: Exception) -> str:
-    text = _USER_INFO.sub("//", str(error).partition("\n")[0]) or type(error).__name__
+def reason(error: Exception) -> str:
+    """Return what MLflow says went wrong, in one bounded line without credentials."""
+    text = USER_INFO.sub("//", str(error).partition("\n")[0]) or type(error).__name__
     return text if len(text) <= 300 else text[:300] + "..."
