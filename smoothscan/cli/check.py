@@ -22,6 +22,7 @@ from smoothscan.cli.shared_options import (
     scan_options,
 )
 from smoothscan.cli.values import Parsed, parse_formats
+from smoothscan.errors import ScanFailedError
 from smoothscan.sinks.text import plain
 
 _EXAMPLE = """\b
@@ -55,6 +56,11 @@ input stands in its table [input]. Options win over the file.
 )
 @registry_options
 @registry_option("--no-write-back", is_flag=True, help="Set no tags on the model version and log no run.")
+@registry_option(
+    "--set-alias",
+    metavar="NAME",
+    help="Move this alias to the scanned version if the gate passes, and its files are still those that were scanned.",
+)
 @output_option(
     "--output-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results (smoothscan-report)."
 )
@@ -70,6 +76,18 @@ input stands in its table [input]. Options win over the file.
     "--fail-on",
     type=click.Choice(["suspicious", "backdoored"]),
     help="Mildest verdict that exits with 1 (default suspicious).",
+)
+@output_option(
+    "--attest",
+    is_flag=True,
+    help="Write attestation.json: an in-toto statement that binds the verdict to the digests of the model's files.",
+)
+@output_option(
+    "--attest-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Private key (PEM) that signs the attestation; the password of an encrypted one is taken from "
+    "SMOOTHSCAN_ATTEST_PASSWORD.",
 )
 @log_options
 @machine_options
@@ -93,4 +111,8 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     if result.write_back.status == "failed":  # a warning of its own, also where progress is silent
         message = plain(result.write_back.message)
         click.echo(f"Warning: the result stands, but was not written back to the registry: {message}", err=True)
-    ctx.exit(result.exit_code(settings.config.fail_on))
+    code = result.exit_code(settings.config.fail_on)
+    if result.promotion is not None and result.promotion.status == "failed":
+        click.echo(f"Error: {plain(result.promotion.message)}", err=True)
+        code = code or ScanFailedError.exit_code
+    ctx.exit(code)

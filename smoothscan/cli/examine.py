@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from smoothscan.result import ScanResult
     from smoothscan.sinks.interface import Sink
 
-_PRODUCTS = ("result.json", "report.html", "perturbations")
+_PRODUCTS = ("result.json", "report.html", "perturbations", "attestation.json")
 """What a scan leaves in its folder; an older scan's are removed, so that reports of two scans never stand together."""
 
 
@@ -40,18 +40,28 @@ def examine(settings: Settings, events: Events) -> ScanResult:
         KeyboardInterrupt: the user stopped the scan; no half-written file is left behind.
     """
     config = settings.config
+    attestation = _attestation(config)
+    if config.set_alias is not None:
+        from smoothscan.promotion import require_registered
+
+        require_registered(config.uri)
     with _output_folder(config) as folder:
+        from smoothscan.gate import judge
         from smoothscan.pipeline import scan
 
         result, exhibits = scan(config, events, input_sources=settings.input_sources)
+        result = judge(result, config.fail_on)
         events.stage("write", str(folder))
         pictures, reports = _sinks(config, settings.command)
-        _publish([*pictures, *reports], result, exhibits, folder, replace=_PRODUCTS)
-    if not config.write_back:
+        _publish([*pictures, *reports, *attestation], result, exhibits, folder, replace=_PRODUCTS)
+    if not config.write_back and config.set_alias is None:
         return result
-    events.stage("write back", "tags and run")
     try:
-        result = _write_back(result, config)
+        if config.write_back:
+            events.stage("write back", "tags and run")
+            result = _write_back(result, config)
+        if config.set_alias is not None:
+            result = _promote(result, config, config.set_alias, events)
     except KeyboardInterrupt as stop:
         stop.args = (f"stopped; the results are in {folder}, but the registry was not written to in full",)
         raise
@@ -72,6 +82,23 @@ def _write_back(result: ScanResult, config: ScanConfig) -> ScanResult:
                 shutil.copy2(path, products)
         outcome = write_back(result, products, tracking_uri=config.tracking_uri, registry_uri=config.registry_uri)
     return result.model_copy(update={"write_back": outcome})
+
+
+def _promote(result: ScanResult, config: ScanConfig, alias: str, events: Events) -> ScanResult:
+    from smoothscan.promotion import promote
+
+    servers = {"tracking_uri": config.tracking_uri, "registry_uri": config.registry_uri}
+    return result.model_copy(update={"promotion": promote(result, alias, events=events, **servers)})
+
+
+def _attestation(config: ScanConfig) -> list[Sink]:
+    """The sink of the attestation, if there is to be one; a key that does not work is found out before the scan."""
+    if not config.attest:
+        return []
+    from smoothscan.sinks.attestation.signing import read_signer
+    from smoothscan.sinks.attestation.sink import AttestationSink
+
+    return [AttestationSink(None if config.attest_key is None else read_signer(config.attest_key))]
 
 
 def _sinks(config: ScanConfig, command: str) -> tuple[list[Sink], list[Sink]]:

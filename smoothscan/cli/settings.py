@@ -62,6 +62,9 @@ _FIELDS = {
     "format": "formats",
     "redact_images": "redact_images",
     "fail_on": "fail_on",
+    "attest": "attest",
+    "attest_key": "attest_key",
+    "set_alias": "set_alias",
     "device": "device",
     "precision": "precision",
     "threads": "threads",
@@ -81,7 +84,7 @@ _INPUT_FIELDS = {
     "std": ("std",),
     "resize": ("resize",),
 }
-_PATHS = ("images", "calibration", "output_dir", "cache_dir")
+_PATHS = ("images", "calibration", "attest_key", "output_dir", "cache_dir")
 _ON = ("write_back", "cache")
 """Keys that are on unless the file says false or the option with `--no-` is given."""
 
