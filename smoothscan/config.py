@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,9 @@ Resize = Literal["crop", "stretch", "none"]
 Layout = Literal["NCHW", "NHWC"]
 Denoising = Literal["auto", "mixed", "always"]
 ReportFormat = Literal["html", "json", "sarif", "junit", "markdown"]
+
+_ALIAS = re.compile(r"(?!latest$|v\d+$)[\w-]{1,255}", re.IGNORECASE)
+"""MLflow's rule for aliases; `latest` and `v3` mean versions there."""
 
 REFERENCE_VALUES = 3 * 224 * 224
 """Number of input values at which L2 budgets are quoted (the paper's 3x224x224)."""
@@ -231,6 +235,12 @@ class ScanConfig(Frozen):
     sarif_anchor: Path | None = None
     """File of the repository that code scanning shows findings at; None for the configuration file, else
     smoothscan.toml."""
+    attest: bool = False
+    """Whether to write attestation.json, which binds the verdict to the digests of the model's files."""
+    attest_key: Path | None = None
+    """PEM file of the private key that signs it; None leaves it unsigned."""
+    set_alias: str | None = None
+    """Alias that moves to the scanned version when the gate passes."""
 
     @field_validator("architecture")
     @classmethod
@@ -238,6 +248,19 @@ class ScanConfig(Frozen):
         if name is not None and not ARCHITECTURE.fullmatch(name):
             raise ValueError(f"{name!r} names no architecture; write timm/NAME or torchvision/NAME")
         return name
+
+    @field_validator("set_alias")
+    @classmethod
+    def _is_an_alias(cls, name: str | None) -> str | None:
+        if name is not None and not _ALIAS.fullmatch(name):
+            raise ValueError(f"{name!r} is no alias that MLflow takes: letters, digits, - and _, and not latest or v3")
+        return name
+
+    @model_validator(mode="after")
+    def _a_key_signs_an_attestation(self) -> ScanConfig:
+        if self.attest_key is not None and not self.attest:
+            raise ValueError("attest_key signs an attestation, so it needs attest")
+        return self
 
     @model_validator(mode="after")
     def _denoising_needs_a_denoiser(self) -> ScanConfig:

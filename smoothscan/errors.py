@@ -15,6 +15,7 @@ SmoothscanError
 │   ├── ModelHostError         the model's process died or broke the protocol
 │   ├── ScanTimeoutError       the time limit passed
 │   └── RefusedError           loading would run the model's own code
+├── AttestationError           exit 3, an attestation cannot be read
 ├── TrainingError              exit 3, a denoiser's training came to no end
 ├── InconclusiveError          exit 4, the scan ran but cannot say
 │   ├── InputSpecError         size, range or normalisation of the input are unknown
@@ -109,6 +110,10 @@ class RefusedError(ScanFailedError):
     """Loading the model would run code that it brings along."""
 
     status = "refused"
+
+
+class AttestationError(SmoothscanError):
+    """An attestation cannot be read, or is none."""
 
 
 class TrainingError(SmoothscanError):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from smoothscan.sinks.interface import Sink
 
 RESULT, REPORT = "result.json", "report.html"
-PRODUCTS = (RESULT, REPORT, "smoothscan.sarif", "junit.xml", "summary.md", "perturbations")
+PRODUCTS = (RESULT, REPORT, "smoothscan.sarif", "junit.xml", "summary.md", "attestation.json", "perturbations")
 """What a scan leaves in its folder; an older scan's are removed, so that reports of two scans never stand together."""
 
 
@@ -67,11 +67,14 @@ def deliver(
     events.stage("write", str(folder))
     pictures, reports = sinks(config, provenance)
     publish([*pictures, *reports], result, exhibits, folder, replace=PRODUCTS)
-    if not config.write_back:
+    if not config.write_back and config.set_alias is None:
         return result
-    events.stage("write back", "tags and run")
     try:
-        result = _written_back(result, config, scan_id)
+        if config.write_back:
+            events.stage("write back", "tags and run")
+            result = _written_back(result, config, scan_id)
+        if config.set_alias is not None:
+            result = _promoted(result, config, config.set_alias, events)
     except KeyboardInterrupt as stop:
         stop.args = (f"stopped; the results are in {folder}, but the registry was not written to in full",)
         raise
@@ -95,8 +98,37 @@ def _written_back(result: ScanResult, config: ScanConfig, scan_id: str | None) -
     return result.model_copy(update={"write_back": outcome})
 
 
+def _promoted(result: ScanResult, config: ScanConfig, alias: str, events: Events) -> ScanResult:
+    from smoothscan.promotion import promote
+
+    stores = {"tracking_uri": config.tracking_uri, "registry_uri": config.registry_uri}
+    return result.model_copy(update={"promotion": promote(result, alias, events=events, **stores)})
+
+
+def make_ready(config: ScanConfig) -> None:
+    """Find out before a long scan what could not be done after it.
+
+    Raises:
+        UsageError: the key of the attestation does not work, or the alias can not move to such a model.
+    """
+    _attestation(config)
+    if config.set_alias is not None:
+        from smoothscan.promotion import require_registered
+
+        require_registered(config.uri)
+
+
+def _attestation(config: ScanConfig) -> list[Sink]:
+    if not config.attest:
+        return []
+    from smoothscan.sinks.attestation.signing import read_signer
+    from smoothscan.sinks.attestation.sink import AttestationSink
+
+    return [AttestationSink(None if config.attest_key is None else read_signer(config.attest_key))]
+
+
 def sinks(config: ScanConfig, provenance: Provenance) -> tuple[list[Sink], list[Sink]]:
-    """Sinks that write pictures, and sinks that write reports on the whole result."""
+    """Sinks that write once, and sinks that write again when there is news of the registry."""
     from smoothscan.sinks.html import HtmlSink
     from smoothscan.sinks.json_file import JsonSink
     from smoothscan.sinks.junit import JunitSink
@@ -112,7 +144,7 @@ def sinks(config: ScanConfig, provenance: Provenance) -> tuple[list[Sink], list[
         "markdown": MarkdownSink(),
     }
     reports = [sink for name, sink in chosen.items() if name in ("json", *config.formats)]
-    return [PerturbationSink(redact_images=config.redact_images)], reports
+    return [PerturbationSink(redact_images=config.redact_images), *_attestation(config)], reports
 
 
 def keep_apart(folder: Path, images: Path) -> None:

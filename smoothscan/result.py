@@ -246,6 +246,20 @@ class WriteBack(Record):
     """Why it failed or does not apply."""
 
 
+class Promotion(Record):
+    """What became of the alias that was to move to the scanned version."""
+
+    alias: str
+    """The alias."""
+    status: Literal["moved", "unchanged", "held", "failed"]
+    """`held`: the gate did not pass. `unchanged`: it was on the version already. `failed`: the gate passed, but the
+    alias could not be moved, or the version's files are no longer those that were scanned."""
+    before: str | None = None
+    """Version that it was on; null if on none, or if the registry did not say."""
+    message: str
+    """What happened, in a sentence."""
+
+
 class ErrorInfo(Record):
     """Why a scan did not complete."""
 
@@ -479,6 +493,8 @@ class ScanResult(Record):
     """Whether the model may pass; null where no gate was asked, as in a scan from Python."""
     write_back: WriteBack = WriteBack()
     """What became of tags and run."""
+    promotion: Promotion | None = None
+    """What became of the alias that `set_alias` names; null without one."""
     recalled: bool = False
     """Whether this is the result of the same scan done before: the same model, images, settings and program. Cost,
     environment and times are that scan's."""

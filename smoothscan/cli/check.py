@@ -16,11 +16,13 @@ from smoothscan.cli.shared_options import (
     log_options,
     machine_options,
     output_option,
+    registry_option,
     registry_options,
     report_options,
     scan_options,
     write_back_option,
 )
+from smoothscan.errors import ScanFailedError
 from smoothscan.sinks.text import plain
 
 _EXAMPLE = """\b
@@ -43,6 +45,11 @@ input stands in its table [input]. Options win over the file.
 @labels_option
 @registry_options
 @write_back_option
+@registry_option(
+    "--set-alias",
+    metavar="NAME",
+    help="Move this alias to the scanned version if the gate passes, and its files are still those that were scanned.",
+)
 @output_option(
     "--output-dir", type=click.Path(path_type=Path), metavar="DIR", help="Folder of the results (smoothscan-report)."
 )
@@ -59,6 +66,18 @@ input stands in its table [input]. Options win over the file.
     metavar="FILE",
     help="File of the repository that code scanning shows findings at (default: the configuration file, else "
     "smoothscan.toml).",
+)
+@output_option(
+    "--attest",
+    is_flag=True,
+    help="Write attestation.json: an in-toto statement that binds the verdict to the digests of the model's files.",
+)
+@output_option(
+    "--attest-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Private key (PEM) that signs the attestation; the password of an encrypted one is taken from "
+    "SMOOTHSCAN_ATTEST_PASSWORD.",
 )
 @log_options
 @machine_options
@@ -83,4 +102,8 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     if result.write_back.status == "failed":  # a warning of its own, also where progress is silent
         message = plain(result.write_back.message)
         click.echo(f"Warning: the result stands, but was not written back to the registry: {message}", err=True)
-    ctx.exit(exit_code(result))
+    code = exit_code(result)
+    if result.promotion is not None and result.promotion.status == "failed":
+        click.echo(f"Error: {plain(result.promotion.message)}", err=True)
+        code = code or ScanFailedError.exit_code
+    ctx.exit(code)

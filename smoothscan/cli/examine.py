@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from smoothscan.publish import deliver, output_folder
+from smoothscan.publish import deliver, make_ready, output_folder
 
 if TYPE_CHECKING:
     from smoothscan.cli.settings import Settings
@@ -29,6 +29,7 @@ def examine(settings: Settings, events: Events) -> ScanResult:
         KeyboardInterrupt: the user stopped the scan; no half-written file is left behind.
     """
     config = settings.config
+    make_ready(config)
     with output_folder(config):
         waivers, baseline = _set_aside(config)
         from smoothscan.gate import judge

@@ -24,6 +24,7 @@ from smoothscan.gate import judge
 from smoothscan.posture import Standing
 from smoothscan.publish import Provenance, keep_apart
 from smoothscan.result import ScanResult
+from smoothscan.sinks.attestation.signing import read_signer
 from smoothscan.sources.denoisers import fetch_denoiser
 from smoothscan.sources.inventory import Registered, Selection
 from smoothscan.sources.waivers import read_waivers
@@ -41,22 +42,31 @@ def orders(choices: Choices, common: ScanConfig) -> Callable[[Registered], Order
     digests = Digests(lambda config: _denoiser(config, folder / WORK / "denoiser"))
 
     def order_of(version: Registered) -> Order:
-        own = {"output_dir": folder / folder_of(version.name, version.version)}
+        # A baseline and an alias are about one model.
+        own = {"output_dir": folder / folder_of(version.name, version.version), "baseline": None, "set_alias": None}
         try:
             settings = choices.of(version.uri)
             digest = digests.of(settings.config)
         except UsageError as error:
             return Order(common.model_copy(update={"uri": version.uri, **own}), {}, Provenance(), "", error)
-        keep_apart(folder, settings.config.images)
-        if settings.config.waivers is not None:
-            _waivers(settings.config.waivers)  # who is wrong there hears of it before anything is scanned
         config = settings.config.model_copy(update=own)
+        keep_apart(folder, config.images)
+        _check_files(config)
         return Order(config, settings.input_sources, settings.provenance, digest)
 
     return order_of
 
 
 _waivers = cache(read_waivers)
+_signer = cache(read_signer)
+
+
+def _check_files(config: ScanConfig) -> None:
+    """Make sure that waivers and key can be used; who is wrong there hears of it before anything is scanned."""
+    if config.waivers is not None:
+        _waivers(config.waivers)
+    if config.attest and config.attest_key is not None:
+        _signer(config.attest_key)
 
 
 def gate() -> Callable[[ScanResult, ScanConfig], ScanResult]:

@@ -22,7 +22,8 @@ BUG = 3
 
 _COMMANDS = {
     "check": "Scan one registered model for a backdoor.",
-    "sweep": "Scan whatever is due in a registry.",
+    "sweep": "Scan every version of every registered model that is due.",
+    "verify-attestation": "Tell whether an attestation holds for a model as it is now.",
     "calibrate": "Learn from clean models how anomalous a clean model may look.",
     "denoiser": "Make a diffusion model that cleans images before a scanned model sees them.",
     "serve": "Receive webhooks of an MLflow registry, and scan what they announce.",
@@ -56,7 +57,8 @@ class LazyGroup(click.Group):
         """Import and return one command; None if there is no such command."""
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(f"smoothscan.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(import_module(f"smoothscan.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 

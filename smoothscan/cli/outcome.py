@@ -113,10 +113,14 @@ def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
     if result.recalled:
         lines.append(("scanned", f"{result.finished_at}; --no-cache scans again"))
     lines.append(("report", plain(str(report_path(config)))))
+    if config.attest:
+        lines.append(("attested", _attested(result, config)))
     if result.write_back.status == "done":
         lines.append(("registry", "tags and run written" if result.write_back.tagged else "run written"))
     elif result.write_back.status == "failed":
         lines.append(("registry", "not written, see the warning"))
+    if result.promotion is not None:
+        lines.append(("alias", plain(result.promotion.message)))
     code = result.gate.exit_code if result.gate else result.exit_code(config.fail_on)
     lines.append(("next", _spaced(plain(advice(result, code)))))
     return lines
@@ -195,6 +199,15 @@ def left_out(result: ScanResult) -> str:
     more = f"and {missing:,} less suspect classes, see result.json" if missing else ""
     told = screened(result)
     return more if not told else f"{more + '; ' if more else ''}{result.coverage.classes_examined:,} classes{told}"
+
+
+def _attested(result: ScanResult, config: ScanConfig) -> str:
+    if result.model.digest is None:
+        return "nothing: there are no files of a model to attest anything about"
+    path = plain(str(config.output_dir / "attestation.json"))
+    if config.attest_key is None:
+        return f"{path}, unsigned: it does not show who wrote it; --attest-key FILE signs it"
+    return f"{path}, signed with {plain(str(config.attest_key))}"
 
 
 def _budget(c: ClassResult) -> str:

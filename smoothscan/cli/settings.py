@@ -13,7 +13,6 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
@@ -27,6 +26,7 @@ from smoothscan.cli.values import (
     parse_spaces,
 )
 from smoothscan.config import InputConfig, ScanConfig
+from smoothscan.credentials import without_credentials
 from smoothscan.errors import ConfigError
 from smoothscan.publish import Provenance
 
@@ -69,6 +69,9 @@ _FIELDS = {
     "waivers": "waivers",
     "baseline": "baseline",
     "sarif_anchor": "sarif_anchor",
+    "attest": "attest",
+    "attest_key": "attest_key",
+    "set_alias": "set_alias",
     "device": "device",
     "precision": "precision",
     "threads": "threads",
@@ -88,7 +91,16 @@ _INPUT_FIELDS = {
     "std": ("std",),
     "resize": ("resize",),
 }
-_PATHS = ("images", "calibration", "output_dir", "waivers", "baseline", "sarif_anchor", "cache_dir")
+_PATHS = (
+    "images",
+    "calibration",
+    "output_dir",
+    "waivers",
+    "baseline",
+    "sarif_anchor",
+    "attest_key",
+    "cache_dir",
+)
 _NAME = re.compile(r"models:/+([^/@]+)[/@]")
 _ON = ("write_back", "cache")
 """Keys that are on unless the file says false or the option with `--no-` is given."""
@@ -253,7 +265,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 def command_line(config: ScanConfig, labels_file: Path | None = None) -> str:
     """Return a command that repeats the scan of `config`, ready for a shell; credentials in URIs are left out."""
     fields = ScanConfig.model_fields
-    words = ["smoothscan", "check", _without_credentials(config.uri)]
+    words = ["smoothscan", "check", without_credentials(config.uri)]
     words += ["--images", str(config.images), "--seed", str(config.seed)]
     for key, field in _FIELDS.items():
         value = getattr(config, field)
@@ -266,7 +278,7 @@ def command_line(config: ScanConfig, labels_file: Path | None = None) -> str:
         elif isinstance(value, tuple):
             words += [_option(key), ",".join(map(str, value))]
         else:
-            words += [_option(key), _without_credentials(str(value))]
+            words += [_option(key), without_credentials(str(value))]
     words += _input_words(config.input)
     if labels_file is not None:
         words += ["--labels", str(labels_file)]
@@ -440,10 +452,3 @@ def _is_option(name: str) -> bool:
 
 def _option(key: str) -> str:
     return "--" + key.replace("_", "-")
-
-
-def _without_credentials(text: str) -> str:
-    parts = urlsplit(text)
-    if "@" not in parts.netloc:
-        return text
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from smoothscan.fleet.plan import Shard
 
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-_TIMES = {"": 1, "S": 1, "M": 60, "H": 3600}
+_TIMES = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400}
 _NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
@@ -30,12 +30,12 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Read a time span, such as `90`, `90s`, `30m` or `1.5h`; return seconds.
+    """Read a time span, such as `90`, `90s`, `30m`, `1.5h` or `7d`; return seconds.
 
     Raises:
         ValueError: `text` is no such time span.
     """
-    return _with_unit(text, _TIMES, "a time span such as 90s, 30m or 2h")
+    return _with_unit(text, _TIMES, "a time span such as 90s, 30m, 2h or 7d")
 
 
 def parse_size(text: str) -> tuple[int, int]:

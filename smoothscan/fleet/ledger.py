@@ -27,11 +27,11 @@ import sqlalchemy as sql
 from pydantic import ValidationError
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from smoothscan.credentials import without_credentials
 from smoothscan.errors import ConfigError, LedgerError
 from smoothscan.result import ScanResult, WriteBack
 from smoothscan.sinks.mlflow_registry import VALID_FOR
 from smoothscan.sources.inventory import Registered
-from smoothscan.sources.mlflow_errors import without_credentials
 
 State = Literal["started", "judged", "recorded"]
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from smoothscan._version import __version__
+from smoothscan.credentials import without_credentials
 from smoothscan.surroundings import environment, quiet
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _ENVIRONMENT = {
 the result."""
 _NOT_IN_KEYS = re.compile(r"[^\w.\- /:]")
 _NOT_IN_IDS = re.compile(r"[^\w.:/@+-]")
-_USER_INFO = re.compile(r"//[^/@\s]*@")
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def timestamp(text: str | None) -> datetime:
 
 def reason(error: Exception) -> str:
     """Return the first line of an error, without credentials."""
-    text = _USER_INFO.sub("//", str(error).partition("\n")[0]) or type(error).__name__
+    text = without_credentials(str(error).partition("\n")[0]) or type(error).__name__
     return text if len(text) <= 300 else text[:300] + "..."
 
 
@@ -134,7 +134,7 @@ def _flat(value: Any, key: str) -> Iterable[tuple[str, str]]:
         for name, item in value.items():
             yield from _flat(item, f"{key}.{name}" if key else str(name))
     else:
-        yield key, _USER_INFO.sub("//", value if isinstance(value, str) else json.dumps(value, default=str))
+        yield key, without_credentials(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
 def _chunks(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -476,7 +476,8 @@ def _write_back(result: ScanResult) -> tuple[Row, ...]:
     }[w.status]
     rows = [("Status", status), ("Tags on the model version", _yes(w.tagged))]
     rows += [("MLflow run", w.run_id)] if w.run_id else []
-    return (*rows, *([("Message", w.message)] if w.message else []))
+    rows += [("Message", w.message)] if w.message else []
+    return (*rows, *([("Alias", result.promotion.message)] if result.promotion else []))
 
 
 def _cost(result: ScanResult) -> tuple[Row, ...]:

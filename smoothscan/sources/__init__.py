@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from smoothscan.errors import SmoothscanError
 from smoothscan.events import Events
+from smoothscan.result import ModelInfo
 from smoothscan.sources.interface import Artifact, Source, model_of
 
-__all__ = ["Artifact", "Source", "fetch", "is_local", "model_of", "registered_name"]
+__all__ = ["Artifact", "Source", "fetch", "is_local", "model_of", "present", "registered_name"]
 
 _REGISTERED = re.compile(r"models:/+(?:([^/]+)/[^/]+|([^/]+)@[^/@]+)/*")
 
@@ -42,6 +45,30 @@ def fetch(uri: str, into: Path, *, tracking_uri: str | None, registry_uri: str |
 
         source = MlflowRegistry(tracking_uri, registry_uri)
     return source.fetch(uri, into, events)
+
+
+def present(uri: str, *, tracking_uri: str | None, registry_uri: str | None, events: Events) -> ModelInfo:
+    """Return which files a model consists of at present; nothing is kept of them.
+
+    Files that are no model that a scan takes have digests all the same.
+
+    Args:
+        uri: as for `fetch`.
+        tracking_uri: MLflow tracking server; None for MLflow's own setting.
+        registry_uri: MLflow model registry; None for MLflow's own setting.
+        events: listens.
+
+    Raises:
+        ScanFailedError: the files could not be fetched, or not be hashed.
+    """
+    with TemporaryDirectory(prefix="smoothscan-") as folder:
+        try:
+            return fetch(uri, Path(folder), tracking_uri=tracking_uri, registry_uri=registry_uri, events=events).info
+        except SmoothscanError as error:
+            known = model_of(error)
+            if known is None or known.digest is None:
+                raise
+            return known
 
 
 def is_local(uri: str) -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smoothscan.config import Frozen
+from smoothscan.credentials import without_credentials
 from smoothscan.errors import ConfigError
-from smoothscan.sources.mlflow_errors import is_missing, mlflow_exception, reported, shown, without_credentials
+from smoothscan.sources.mlflow_errors import is_missing, mlflow_exception, reported, shown
 from smoothscan.sources.mlflow_registry import client_of
 from smoothscan.surroundings import environment
 

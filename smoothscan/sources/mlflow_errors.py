@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from smoothscan.credentials import without_credentials
 from smoothscan.errors import ModelNotFoundError, RegistryError, ScanFailedError
 from smoothscan.surroundings import quiet
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
 
-_USER_INFO = re.compile(r"//[^/@\s]*@")
 _LOST = re.compile(r"^API request to (?P<host>https?://[^/\s]+)\S* failed with (timeout )?exception")
 _REASONS = {
     "Connection refused": "connection refused",
@@ -83,11 +83,6 @@ def is_missing(error: MlflowException) -> bool:
 
 def _first_line(error: Exception) -> str:
     return shown(str(error).partition("\n")[0])
-
-
-def without_credentials(text: str) -> str:
-    """Take user names and passwords out of the URIs in a text."""
-    return _USER_INFO.sub("//", text)
 
 
 def shown(text: str) -> str:

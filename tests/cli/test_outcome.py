@@ -13,6 +13,7 @@ from smoothscan.result import (
     ClassResult,
     ErrorInfo,
     ModelInfo,
+    Promotion,
     ScanResult,
     SpaceResult,
     VerdictName,
@@ -126,6 +127,29 @@ def test_what_became_of_the_registry(write_back: WriteBack, said: str | None) ->
     text = as_text(result(write_back=write_back), CONFIG)
     assert ("registry" in text) == (said is not None)
     assert said is None or said in text
+
+
+@pytest.mark.parametrize(
+    ("digest", "options", "said"),
+    [
+        ("sha256:0", {"attest": True}, "attested out/attestation.json, unsigned"),
+        ("sha256:0", {"attest": True, "attest_key": Path("a.pem")}, "attested out/attestation.json, signed with a.pem"),
+        (None, {"attest": True}, "attested nothing"),
+        ("sha256:0", {}, None),
+    ],
+)
+def test_an_attestation_says_whether_it_is_signed(
+    digest: str | None, options: dict[str, Any], said: str | None
+) -> None:
+    scanned = result(model=ModelInfo(uri="models:/x/1", digest=digest))
+    text = as_text(scanned, CONFIG.model_copy(update=options))
+    assert ("attest" in text) == (said is not None)
+    assert said is None or said in text
+
+
+def test_what_became_of_the_alias_is_said() -> None:
+    held = Promotion(alias="champion", status="held", before="1", message="champion was left on\x1b[31m version 1.")
+    assert "alias    champion was left on version 1." in as_text(result(promotion=held), CONFIG)
 
 
 def test_the_file_to_open_is_one_that_exists() -> None:

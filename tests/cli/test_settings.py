@@ -75,6 +75,9 @@ def test_every_option_reaches_the_configuration() -> None:
         "waivers": ("waivers.toml", Path("waivers.toml")),
         "baseline": ("older.json", Path("older.json")),
         "sarif-anchor": ("names.txt", Path("names.txt")),
+        "attest": (None, True),
+        "attest-key": ("attest.pem", Path("attest.pem")),
+        "set-alias": ("approved", "approved"),
         "device": ("cpu", "cpu"),
         "precision": ("float32", "float32"),
         "threads": ("2", 2),
@@ -146,11 +149,14 @@ def test_pyproject_counts_if_it_has_the_table_and_no_own_file_is_there() -> None
 
 def test_a_named_file_replaces_the_one_found_and_its_paths_start_at_its_folder() -> None:
     configure("seed = 1\n")
-    configure("images = 'pictures'\nlabels = 'names.txt'\ncalibration = 'clean.json'\n", "conf/scan.toml")
+    configure(
+        "images = 'pictures'\nlabels = 'names.txt'\ncalibration = 'clean.json'\nattest = true\nattest_key = 'a.pem'\n",
+        "conf/scan.toml",
+    )
     Path("conf/names.txt").write_text("a\nb\n")
     config = parse("--config", "conf/scan.toml").config
     assert (config.seed, config.images, config.labels) == (0, Path("conf/pictures"), ("a", "b"))
-    assert config.calibration == Path("conf/clean.json")
+    assert (config.calibration, config.attest_key) == (Path("conf/clean.json"), Path("conf/a.pem"))
 
 
 @pytest.mark.parametrize(
@@ -301,3 +307,33 @@ def test_the_command_holds_no_credentials() -> None:
     command = parse("--images", "x", "--tracking-uri", "https://user:secret@server/mlflow").provenance.command
     assert "secret" not in command
     assert "https://server/mlflow" in command
+
+
+def is_taken_by_mlflow(alias: str) -> bool:
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.validation import _validate_model_alias_name, _validate_model_alias_name_reserved
+
+    try:
+        _validate_model_alias_name(alias)
+        _validate_model_alias_name_reserved(alias)
+    except MlflowException:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["latest", "Latest", "v3", "V12", "my alias", "a/b", "", "x" * 256])
+def test_an_alias_that_mlflow_refuses_is_refused_before_the_scan(name: str) -> None:
+    assert not is_taken_by_mlflow(name)
+    with pytest.raises(ConfigError, match=r"--set-alias: .* is no alias that MLflow takes"):
+        parse("--images", "pictures", f"--set-alias={name}")
+
+
+@pytest.mark.parametrize("name", ["champion", "v3-approved", "latest-good", "über_1", "x" * 255])
+def test_an_alias_that_mlflow_takes_is_taken(name: str) -> None:
+    assert is_taken_by_mlflow(name)
+    assert parse("--images", "pictures", f"--set-alias={name}").config.set_alias == name
+
+
+def test_a_key_without_an_attestation_to_sign() -> None:
+    with pytest.raises(ConfigError, match="it needs attest"):
+        parse("--images", "pictures", "--attest-key", "attest.pem")

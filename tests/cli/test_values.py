@@ -27,6 +27,7 @@ from smoothscan.cli.values import (
         (parse_seconds, "90s", 90.0),
         (parse_seconds, "30m", 1800.0),
         (parse_seconds, "1.5h", 5400.0),
+        (parse_seconds, "90d", 90 * 86400.0),
         (parse_size, "224x320", (224, 320)),
         (parse_size, " 32 X 32 ", (32, 32)),
         (parse_size, "64", (64, 64)),

@@ -15,7 +15,7 @@ import pytest
 import smoothscan
 from smoothscan.errors import OutputError
 from smoothscan.exhibits import Exhibits
-from smoothscan.result import ErrorInfo, ModelInfo, ScanResult
+from smoothscan.result import ErrorInfo, ModelInfo, Promotion, ScanResult
 from smoothscan.sinks.html import HtmlSink, render, template_folder
 from smoothscan.sinks.view import MAX_CARDS
 
@@ -109,6 +109,13 @@ def test_every_part_of_the_result_is_shown(backdoored_sample: Sample) -> None:
         assert words.lower() in text.lower(), words
 
 
+def test_what_became_of_the_alias_stands_beside_the_write_back(clean_sample: Sample) -> None:
+    moved = Promotion(alias="champion", status="moved", before="1", message="champion moved from version 1 to 3.")
+    result = clean_sample.result.model_copy(update={"promotion": moved})
+    assert "Alias champion moved from version 1 to 3." in page_of(replace(clean_sample, result=result)).text
+    assert "Alias" not in page_of(clean_sample).text
+
+
 def test_table_is_complete(many_classes_sample: Sample) -> None:
     page = page_of(many_classes_sample)
     assert len([a for a in page.all("th") if a.get("scope") == "row"]) == 1000
@@ -142,6 +149,7 @@ def test_hostile_text_is_neutralised(hostile: str, backdoored_sample: Sample) ->
             "safety": result.safety.model_copy(update={"findings": (hostile,), "isolation": (hostile,)}),
             "coverage": result.coverage.model_copy(update={"images_skipped": (hostile,)}),
             "write_back": result.write_back.model_copy(update={"message": hostile, "run_id": hostile}),
+            "promotion": Promotion(alias=hostile, status="held", before=hostile, message=hostile),
         }
     )
     before = page_of(backdoored_sample)
