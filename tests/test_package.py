@@ -71,7 +71,7 @@ def test_the_wheel_holds_code_templates_types_and_schema(wheel: zipfile.ZipFile)
 @needs_checkout
 def test_the_wheel_finds_its_templates_in_itself(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
-    code = "import smoothscan, smoothscan.sinks.html as h; print(smoothscan.__file__); print(h.template_folder())"
+    code = "import smoothscan, smoothscan.sinks.page as p; print(smoothscan.__file__); print(p.template_folder())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

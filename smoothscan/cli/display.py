@@ -8,7 +8,8 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
+from smoothscan.cli import sweep_outcome
 from smoothscan.cli.outcome import (
     CALIBRATED,
     COMPARED,
@@ -37,15 +39,26 @@ from smoothscan.cli.plan_outcome import PLANNED, due, due_in_short
 from smoothscan.cli.protection import ATTEMPTED, advice, examined, protected
 from smoothscan.config import ScanConfig
 from smoothscan.events import Events, Ranked, Silent
-from smoothscan.fleet.plan import Planned
+from smoothscan.posture import Posture
 from smoothscan.result import ScanResult
 from smoothscan.sandbox.doctor import Examination
+from smoothscan.sinks.sweep_words import headline, tone
 from smoothscan.sinks.text import duration, number, plain, shorten
-from smoothscan.sinks.words import chances
+from smoothscan.sinks.words import Tone, chances
 from smoothscan.verdict.calibration import Calibration
+
+if TYPE_CHECKING:
+    from smoothscan.fleet.plan import Planned
 
 _RANKED = 5  # classes in the live ranking
 _STYLES = {"clean": "bold green", "suspicious": "bold yellow", "backdoored": "bold red"}
+_TONES: dict[Tone, str] = {
+    "clean": "bold green",
+    "suspicious": "bold yellow",
+    "backdoored": "bold red",
+    "unknown": "bold magenta",
+    "failed": "bold magenta",
+}
 _QUIET_FOR = 10.0  # seconds between two progress lines in a log
 
 
@@ -253,6 +266,30 @@ def show_result(result: ScanResult, config: ScanConfig) -> None:
         if left_out(result):
             console.print(Text(left_out(result), style="dim"))
     for caption, text in closing(result, config):
+        console.print(Text.assemble((f"{caption:<8} ", "dim"), text))
+
+
+def show_posture(posture: Posture, folder: Path) -> None:
+    """Print the summary of a sweep on standard output: a table on a terminal, else plain lines."""
+    if not sys.stdout.isatty():
+        print(sweep_outcome.as_text(posture, folder), flush=True)
+        return
+    console = Console(highlight=False)
+    style = _TONES[tone(posture)]
+    console.print(Text(headline(posture), style=style))
+    for caption, text in sweep_outcome.opening(posture):
+        warned = "bold yellow" if caption in ("warning", "promoted") else ""
+        console.print(Text.assemble((f"{caption:<8} ", "dim"), (text, warned)))
+    if lines := sweep_outcome.rows(posture):
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for position, name in enumerate(sweep_outcome.COLUMNS):
+            table.add_column(name, justify="right" if position in sweep_outcome.NUMBERS else "left")
+        for row in lines:
+            table.add_row(*map(Text, row.cells), style="bold red" if row.flagged else None)
+        console.print(table)
+    if sweep_outcome.left_out(posture):
+        console.print(Text(sweep_outcome.left_out(posture), style="dim"))
+    for caption, text in sweep_outcome.closing(posture, folder):
         console.print(Text.assemble((f"{caption:<8} ", "dim"), text))
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from smoothscan.fleet.plan import Planned
 from smoothscan.posture import Standing
 from smoothscan.sinks.text import count, duration, number, plain, shorten
+
+if TYPE_CHECKING:
+    from smoothscan.fleet.plan import Planned
 
 PLANNED = ("version", "aliases", "due")
 """Heads of the table of what is due."""

@@ -164,12 +164,12 @@ def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, even
 
 
 def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: bool) -> Posture:
-    from smoothscan.sinks.sweep_html import write_page
+    from smoothscan.sinks.sweep_html import write_index
     from smoothscan.sinks.sweep_json import write_posture
     from smoothscan.sinks.sweep_run import log_sweep
 
     folder = what.output_dir
-    write_page(posture, folder)
+    write_index(posture, folder)
     write_posture(posture, folder)
     if not log:
         return posture
@@ -178,7 +178,7 @@ def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: boo
     if written.status == "failed":
         click.echo(f"Warning: the sweep stands, but its run was not logged: {plain(written.message)}", err=True)
     posture = posture.model_copy(update={"run_id": written.run_id})
-    write_page(posture, folder)
+    write_index(posture, folder)
     write_posture(posture, folder)
     return posture
 

@@ -23,6 +23,8 @@ GROUPS: dict[Group, str] = {
 }
 """How a version can stand, the worst first, in words."""
 
+_WITHOUT_VERDICT: tuple[Group, ...] = ("failed", "inconclusive", "unsupported", "unscanned")
+
 ATTENTION: tuple[Group, ...] = ("flagged", "failed", "inconclusive", "unscanned")
 """Groups in which every version is for somebody to look at."""
 
@@ -49,19 +51,6 @@ def badge(model: Standing) -> str:
     if model.status == "completed":
         return model.verdict or "no verdict"
     return model.status.replace("_", " ") if model.status else GROUPS["unscanned"]
-
-
-def badge_tone(model: Standing) -> Tone:
-    """Return how the page should show a version."""
-    match group(model):
-        case "flagged":
-            return "backdoored" if model.verdict == "backdoored" else "suspicious"
-        case "clear":
-            return "clean"
-        case "failed":
-            return "failed"
-        case _:
-            return "unknown"
 
 
 def is_waived(model: Standing) -> bool:
@@ -103,24 +92,26 @@ def headline(posture: Posture) -> str:
         return f"{found['flagged']:,} of {count(total, 'version')} {'is' if one else 'are'} flagged{told}"
     if unjudged := total - found["clear"]:
         return f"None flagged, but {unjudged:,} of {count(total, 'version')} not judged"
-    return f"No trigger found in {count(total, 'version')}, under the budgets of the scans"
+    budgets = "budget of its scan" if total == 1 else "budgets of the scans"
+    return f"No trigger found in {count(total, 'version')}, under the {budgets}"
 
 
 def summary(posture: Posture) -> str:
     """Return how many versions stand how, in a sentence."""
     if not posture.models:
         return "The selection picks no version of a registered model, or the registry holds none."
-    return f"{_listed([_counted(posture, name) for name, n in grouped(posture.models).items() if n])}."
-
-
-def _counted(posture: Posture, name: Group) -> str:
-    n = grouped(posture.models)[name]
-    if name != "flagged":
-        return f"{n:,} {GROUPS[name]}"
-    found = Counter(model.verdict for model in posture.models if group(model) == "flagged")
-    parts = [f"{found[verdict]:,} {verdict}" for verdict in ("backdoored", "suspicious") if found[verdict]]
-    waived = sum(map(is_waived, posture.models))
-    return f"{' and '.join(parts)}{f' ({waived:,} waived)' if waived else ''}"
+    found, told = grouped(posture.models), []
+    if found["flagged"]:
+        verdicts = Counter(model.verdict for model in posture.models if group(model) == "flagged")
+        both = [f"{verdicts[name]:,} {name}" for name in ("backdoored", "suspicious") if verdicts[name]]
+        waived = sum(map(is_waived, posture.models))
+        told.append(" and ".join(both) + (f" ({waived:,} waived)" if waived else ""))
+    if others := [f"{found[name]:,} {GROUPS[name]}" for name in _WITHOUT_VERDICT if found[name]]:
+        told.append(", ".join(others))
+    if found["clear"]:
+        told.append(f"no trigger found in {found['clear']:,}")
+    text = "; ".join(told)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def advice(posture: Posture) -> str:
@@ -155,11 +146,10 @@ def false_alarms(posture: Posture) -> str:
     found = posture.discoveries
     if found is None:
         return ""
-    rate = percent(found.alpha)
+    standing_out = {0: "none stands", 1: "one stands"}.get(found.discoveries, f"{found.discoveries:,} stand")
     text = (
-        f"Of {count(found.tested, 'version')} with a p-value, {found.discoveries:,} "
-        f"{'stands' if found.discoveries == 1 else 'stand'} out at a false discovery rate of {rate} "
-        "(Benjamini and Hochberg)."
+        f"Of {count(found.tested, 'version')} with a p-value, {standing_out} out at a false discovery rate of "
+        f"{percent(found.alpha)} (Benjamini and Hochberg)."
     )
     if found.expected_false is not None:
         flagged = "the one flagged version" if found.flagged == 1 else f"the {found.flagged:,} flagged versions"
@@ -173,10 +163,6 @@ _CAVEAT = (
     "This holds as far as the p-values do: they compare a model with its own classes or with the clean models of a "
     "calibration, and versions of one model are alike. It says nothing of backdoors that no scan found."
 )
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _passed(moment: str | None, at: str) -> bool:

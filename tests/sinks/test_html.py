@@ -16,7 +16,8 @@ import smoothscan
 from smoothscan.errors import OutputError
 from smoothscan.exhibits import Exhibits
 from smoothscan.result import ErrorInfo, ModelInfo, Promotion, ScanResult
-from smoothscan.sinks.html import HtmlSink, render, template_folder
+from smoothscan.sinks.html import HtmlSink, render
+from smoothscan.sinks.page import template_folder
 from smoothscan.sinks.view import MAX_CARDS
 
 from .pages import COMMAND, Page, page_of, pictures

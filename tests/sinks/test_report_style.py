@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from smoothscan.sinks.html import template_folder
+from smoothscan.sinks.page import template_folder
 
 
 def _luminance(colour: str) -> float:
