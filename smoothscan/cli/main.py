@@ -22,6 +22,7 @@ BUG = 3
 
 _COMMANDS = {
     "check": "Scan one registered model for a backdoor.",
+    "verify": "Replay the triggers that a scan saved on another version of the model, in seconds.",
     "calibrate": "Learn from clean models how anomalous a clean model may look.",
     "denoiser": "Make a diffusion model that cleans images before a scanned model sees them.",
     "doctor": "Tell which protections this machine gives against the models that it scans.",

@@ -32,6 +32,7 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["--help"],
         ["--version"],
         ["check", "--help"],
+        ["verify", "--help"],
         ["calibrate", "--help"],
         ["denoiser", "train", "--help"],
         ["doctor", "--help"],
@@ -83,7 +84,7 @@ def commands() -> dict[str, click.Command]:
 
 def test_the_list_of_commands_says_what_the_commands_say() -> None:
     help_text = " ".join(CliRunner().invoke(group, ["--help"]).output.split())
-    assert set(commands()) == {"check", "calibrate", "denoiser", "doctor", "demo"}
+    assert set(commands()) == {"check", "verify", "calibrate", "denoiser", "doctor", "demo"}
     for name, one in commands().items():
         assert f"{name} {one.get_short_help_str(200)}" in help_text
 
