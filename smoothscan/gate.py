@@ -40,7 +40,9 @@ def judge(
     book = _Book(result, tuple(waivers), baseline, today or date.max)
     found = tuple(book.entered(finding) for finding in findings(result))
     code = _exit_code(result, fail_on, found)
-    notes = [*book.notes(found)]
+    compared = baseline and f"{baseline.model.resolved_uri or baseline.model.uri} ({baseline.model.digest})"
+    notes = [] if compared is None else [f"Compared with the baseline {compared}."]
+    notes += book.notes(found)
     if code == 4 and result.exit_code(fail_on) == 1:
         notes.append(SET_ASIDE_ONLY)
     gate = Gate(
@@ -48,7 +50,7 @@ def judge(
         exit_code=code,
         fail_on=fail_on,
         findings=found,
-        baseline=baseline and f"{baseline.model.resolved_uri or baseline.model.uri} ({baseline.model.digest})",
+        baseline=compared,
         notes=tuple(notes),
     )
     return result.model_copy(update={"gate": gate})

@@ -157,8 +157,6 @@ def _properties(result: ScanResult) -> Iterator[tuple[str, str]]:
     if result.score is not None:
         yield "score", f"{result.score:.6g}"
     yield "exit_code", str(gate.exit_code)
-    if gate.baseline is not None:
-        yield "baseline", gate.baseline
     for note in gate.notes[:100]:
         yield "note", note
 
