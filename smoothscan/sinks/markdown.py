@@ -45,8 +45,6 @@ def to_markdown(result: ScanResult) -> str:
         parts.append("\n".join(["**Why**", "", *(f"- {line}" for line in others[:_LINES])]))
     if gate.findings:
         parts.append(_findings(gate.findings))
-    if gate.baseline is not None:
-        parts.append(f"Compared with the baseline {escaped(gate.baseline, 400)}.")
     if gate.notes:
         parts.append("\n".join(["**Gate**", "", *(f"- {escaped(note)}" for note in gate.notes[:_LINES])]))
     if result.classes:

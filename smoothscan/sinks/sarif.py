@@ -53,7 +53,7 @@ def to_sarif(result: ScanResult, anchor: str) -> bytes:
     """
     gate = gate_of(result)
     found = sorted(gate.findings, key=lambda finding: finding.state != "open")
-    results = [_result(finding, result, gate, anchor) for finding in found[:MAX_RESULTS]]
+    results = [_result(finding, result, gate, anchor) for finding in found]
     if silence(result) and not _is_by_hard_steps_alone(result, gate):
         results.insert(0, _no_verdict(result, gate, anchor))
     log = {
@@ -73,7 +73,7 @@ def to_sarif(result: ScanResult, anchor: str) -> bytes:
                 "invocations": [_invocation(result, gate)],
                 "originalUriBaseIds": {_ROOT: {"description": {"text": "The root of the repository."}}},
                 "columnKind": "unicodeCodePoints",
-                "results": results,
+                "results": results[:MAX_RESULTS],
                 "properties": _about(result, gate),
             }
         ],
