@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smoothscan.errors import AttestationError, ConfigError
-from smoothscan.result import Finding, Gate, Promotion, ScanResult, WriteBack
+from smoothscan.result import Finding, Gate, Promotion, ScanResult, Waiver, WriteBack
 from smoothscan.sinks.attestation.signing import PAYLOAD_TYPE, envelope, is_signed, read_public_key, read_signer
 from smoothscan.sinks.attestation.sink import AttestationSink
 from smoothscan.sinks.attestation.statement import PREDICATE_TYPE, STATEMENT_TYPE, statement, to_bytes
@@ -295,6 +295,18 @@ def test_a_model_that_did_not_pass(tmp_path: Path) -> None:
     assert against(tmp_path, warned, allow_warned=True) == []
 
 
+def test_a_waiver_that_has_expired_since_excuses_nothing_any_more(tmp_path: Path) -> None:
+    def waived(index: int, days: int) -> Finding:
+        day = NOW.date() + timedelta(days)
+        waiver = Waiver(model_digest="sha256:0", rule="target-class", reason="x", owner="y", expires=day)
+        return finding(index, "waived").model_copy(update={"waiver": waiver})
+
+    result = judged(backdoored(), passed=True, findings=(waived(0, 9), waived(1, 5)))
+    assert against(tmp_path, result, allow_warned=True, now=NOW + timedelta(days=5)) == []
+    (said,) = against(tmp_path, result, allow_warned=True, now=NOW + timedelta(days=6))
+    assert said == f"It passed by a waiver that held until {(NOW + timedelta(days=5)).date()}."
+
+
 @pytest.mark.parametrize(
     ("finished_at", "said"),
     [
@@ -371,7 +383,7 @@ anything = st.recursive(
 )
 places = st.lists(
     st.sampled_from(["_type", "subject", "predicateType", "predicate", "result", "configuration", "digest", "name"])
-    | st.sampled_from(["annotations", "finished_at", "verdict", "uri", "sha256", "dirHash"])
+    | st.sampled_from(["annotations", "finished_at", "waived_until", "verdict", "uri", "sha256", "dirHash"])
     | st.integers(0, 3),
     min_size=1,
     max_size=6,
