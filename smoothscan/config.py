@@ -18,7 +18,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Resize = Literal["crop", "stretch", "none"]
 Layout = Literal["NCHW", "NHWC"]
 Denoising = Literal["auto", "mixed", "always"]
-ReportFormat = Literal["html", "json"]
+ReportFormat = Literal["html", "json", "sarif", "junit", "markdown"]
 
 _ALIAS = re.compile(r"(?!latest$|v\d+$)[\w-]{1,255}", re.IGNORECASE)
 """MLflow's rule for aliases; `latest` and `v3` mean versions there."""
@@ -234,6 +234,13 @@ class ScanConfig(Frozen):
     """PEM file of the private key that signs it; None leaves it unsigned."""
     set_alias: str | None = None
     """Alias that moves to the scanned version when the gate passes."""
+    waivers: Path | None = None
+    """File of findings that somebody answers for; None waives nothing."""
+    baseline: Path | None = None
+    """result.json of an earlier scan of the same registered model, whose findings do not fail again; None for none."""
+    sarif_anchor: Path | None = None
+    """File of the repository that code scanning shows findings at; None for the configuration file, else
+    smoothscan.toml."""
 
     @field_validator("architecture")
     @classmethod

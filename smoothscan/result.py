@@ -17,6 +17,7 @@ FoundBy = Literal["budget", "noise", "pairs"]
 FailOn = Literal["suspicious", "backdoored"]
 RuleName = Literal["target-class", "class-pair", "hard-step"]
 FindingState = Literal["open", "waived", "known"]
+Obstacle = Literal["no-answer", "no-grip", "hard-step", "no-null", "unfinished"]
 
 
 class Record(BaseModel):
@@ -403,12 +404,14 @@ class Finding(Record):
     """Name of that class."""
     source: int | None = None
     """Source class of a pair; null for other findings."""
+    source_label: str | None = None
+    """Name of that class."""
     message: str
     """What was found, in a sentence or two."""
     fingerprint: str
     """SHA-256 in hex: the same for the same finding in every scan of every version of a registered model."""
     state: FindingState = "open"
-    """`open` holds the model back; `waived` and `known` (it stands in the baseline, too) do not."""
+    """`open` counts against the model; `waived` and `known` (the baseline has it, too) do not."""
     waiver: Waiver | None = None
     """The waiver that holds for it."""
 
@@ -424,8 +427,10 @@ class Gate(Record):
     """Mildest verdict that holds a model back."""
     findings: tuple[Finding, ...] = ()
     """Everything that was found, waived or not."""
+    baseline: str | None = None
+    """The scan that findings were compared with: model and digest; null without one."""
     notes: tuple[str, ...] = ()
-    """Waivers that were expired or did not match, and what the baseline was."""
+    """Waivers that do not hold, findings that the baseline does not excuse, and what is open beside what was found."""
 
 
 class ScanResult(Record):
@@ -454,6 +459,10 @@ class ScanResult(Record):
     """Trigger space that `classes` is about: the one in which a class stands out most."""
     spaces: tuple[SpaceResult, ...] = ()
     """Every space that was searched."""
+    obstacles: tuple[Obstacle, ...] = ()
+    """What keeps the scan from calling the model clean, whatever its verdict is: the model withholds its answer under
+    noise or is fragile, the search had no grip on it, its graph has steps without a gradient, its classes give nothing
+    to compare with, the time budget ended too early. Empty where nothing does, and where `error` says it."""
     classes: tuple[ClassResult, ...] = ()
     """One entry for each class that was examined; budgets are in the unit of `space`."""
     pairs: PairsResult | None = None

@@ -22,7 +22,6 @@ from smoothscan.cli.shared_options import (
     scan_options,
 )
 from smoothscan.cli.values import Parsed, parse_formats
-from smoothscan.errors import ScanFailedError
 from smoothscan.sinks.text import plain
 
 _EXAMPLE = """\b
@@ -69,7 +68,7 @@ input stands in its table [input]. Options win over the file.
     "formats",
     type=Parsed("LIST", parse_formats),
     metavar="LIST",
-    help="Reports to write: html,json (default both; result.json is always written).",
+    help="Reports to write: html,json,sarif,junit,markdown (default html,json; result.json is always written).",
 )
 @output_option("--redact-images", is_flag=True, help="Leave your images out of everything that is written.")
 @output_option(
@@ -89,6 +88,25 @@ input stands in its table [input]. Options win over the file.
     help="Private key (PEM) that signs the attestation; the password of an encrypted one is taken from "
     "SMOOTHSCAN_ATTEST_PASSWORD.",
 )
+@output_option(
+    "--waivers",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Findings that somebody answers for until a day (TOML; see docs/gate.md): they do not fail.",
+)
+@output_option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="result.json of an earlier scan of the same registered model: what it found already does not fail again.",
+)
+@output_option(
+    "--sarif-anchor",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File of the repository that code scanning shows findings at (default: the configuration file, else "
+    "smoothscan.toml).",
+)
 @log_options
 @machine_options
 @click.pass_context
@@ -101,6 +119,7 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     from smoothscan.cli.display import listen, show_result
     from smoothscan.cli.examine import examine
     from smoothscan.cli.settings import resolve
+    from smoothscan.sinks.advice import exit_code
 
     settings = resolve(given(ctx))
     with listen(quiet=quiet, verbose=verbose) as events:
@@ -111,8 +130,6 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     if result.write_back.status == "failed":  # a warning of its own, also where progress is silent
         message = plain(result.write_back.message)
         click.echo(f"Warning: the result stands, but was not written back to the registry: {message}", err=True)
-    code = result.exit_code(settings.config.fail_on)
     if result.promotion is not None and result.promotion.status == "failed":
         click.echo(f"Error: {plain(result.promotion.message)}", err=True)
-        code = code or ScanFailedError.exit_code
-    ctx.exit(code)
+    ctx.exit(exit_code(result))

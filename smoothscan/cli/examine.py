@@ -8,6 +8,7 @@ import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,18 +16,26 @@ from smoothscan.errors import OutputError
 
 if TYPE_CHECKING:
     from smoothscan.cli.settings import Settings
-    from smoothscan.config import ScanConfig
+    from smoothscan.config import ReportFormat, ScanConfig
     from smoothscan.events import Events
     from smoothscan.exhibits import Exhibits
-    from smoothscan.result import ScanResult
+    from smoothscan.result import ScanResult, Waiver
     from smoothscan.sinks.interface import Sink
 
-_PRODUCTS = ("result.json", "report.html", "perturbations", "attestation.json")
+_PRODUCTS = (
+    "result.json",
+    "report.html",
+    "smoothscan.sarif",
+    "junit.xml",
+    "summary.md",
+    "attestation.json",
+    "perturbations",
+)
 """What a scan leaves in its folder; an older scan's are removed, so that reports of two scans never stand together."""
 
 
 def examine(settings: Settings, events: Events) -> ScanResult:
-    """Scan one model, write the results, and write back to the registry.
+    """Scan one model, ask the gate, write the results, and write back to the registry.
 
     Args:
         settings: what to scan, and where its parts came from.
@@ -46,13 +55,14 @@ def examine(settings: Settings, events: Events) -> ScanResult:
 
         require_registered(config.uri)
     with _output_folder(config) as folder:
+        waivers, baseline = _set_aside(config)
         from smoothscan.gate import judge
         from smoothscan.pipeline import scan
 
         result, exhibits = scan(config, events, input_sources=settings.input_sources)
-        result = judge(result, config.fail_on)
+        result = judge(result, config.fail_on, waivers, baseline, datetime.now(UTC).date())
         events.stage("write", str(folder))
-        pictures, reports = _sinks(config, settings.command)
+        pictures, reports = _sinks(settings)
         _publish([*pictures, *reports, *attestation], result, exhibits, folder, replace=_PRODUCTS)
     if not config.write_back and config.set_alias is None:
         return result
@@ -67,6 +77,23 @@ def examine(settings: Settings, events: Events) -> ScanResult:
         raise
     _publish(reports, result, exhibits, folder)  # once more, to say what became of the write-back
     return result
+
+
+def _set_aside(config: ScanConfig) -> tuple[tuple[Waiver, ...], ScanResult | None]:
+    """Read waivers and baseline; before the scan, so that nobody waits for it to hear of a mistake."""
+    from smoothscan.gate import same_model
+    from smoothscan.result import ModelInfo
+    from smoothscan.sources import registered_name
+    from smoothscan.sources.baseline_file import read_baseline
+    from smoothscan.sources.waivers import read_waivers
+
+    waivers = () if config.waivers is None else read_waivers(config.waivers)
+    if config.baseline is None:
+        return waivers, None
+    baseline = read_baseline(config.baseline)
+    if (name := registered_name(config.uri)) is not None:
+        same_model(ModelInfo(uri=config.uri, name=name), baseline)
+    return waivers, baseline
 
 
 def _write_back(result: ScanResult, config: ScanConfig) -> ScanResult:
@@ -101,15 +128,24 @@ def _attestation(config: ScanConfig) -> list[Sink]:
     return [AttestationSink(None if config.attest_key is None else read_signer(config.attest_key))]
 
 
-def _sinks(config: ScanConfig, command: str) -> tuple[list[Sink], list[Sink]]:
+def _sinks(settings: Settings) -> tuple[list[Sink], list[Sink]]:
     """Sinks that write pictures, and sinks that write reports on the whole result."""
     from smoothscan.sinks.html import HtmlSink
     from smoothscan.sinks.json_file import JsonSink
+    from smoothscan.sinks.junit import JunitSink
+    from smoothscan.sinks.markdown import MarkdownSink
     from smoothscan.sinks.perturbations import PerturbationSink
+    from smoothscan.sinks.sarif import SarifSink
 
-    reports: list[Sink] = [JsonSink()]
-    if "html" in config.formats:
-        reports.append(HtmlSink(redact_images=config.redact_images, command=command))
+    config = settings.config
+    chosen: dict[ReportFormat, Sink] = {
+        "html": HtmlSink(redact_images=config.redact_images, command=settings.command),
+        "json": JsonSink(),
+        "sarif": SarifSink(settings.anchor),
+        "junit": JunitSink(),
+        "markdown": MarkdownSink(),
+    }
+    reports = [sink for name, sink in chosen.items() if name in ("json", *config.formats)]
     return [PerturbationSink(redact_images=config.redact_images)], reports
 
 

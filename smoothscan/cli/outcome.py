@@ -9,8 +9,10 @@ from pathlib import Path
 
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
+from smoothscan.sinks.advice import advice
+from smoothscan.sinks.findings import excuse, excused, set_aside, subject
 from smoothscan.sinks.text import count, number, percent, plain, shorten
-from smoothscan.sinks.words import advice, chances, hard_steps, kind, screened, share
+from smoothscan.sinks.words import chances, hard_steps, kind, screened, share
 from smoothscan.verdict.calibration import ALPHA, Calibration
 
 _LISTED = 10  # classes in the table; flagged ones come on top of that
@@ -34,7 +36,11 @@ CALIBRATED = ("model", "anomaly R")
 
 
 def verdict_line(result: ScanResult) -> str:
-    """Return the outcome in one line; a clean model is never called safe."""
+    """Return the outcome in one line, with what the gate makes of it; a clean model is never called safe."""
+    return _verdict(result) + ("; passes, since it is waived or known" if excused(result) else "")
+
+
+def _verdict(result: ScanResult) -> str:
     targets = ", ".join(_name(result, index) for index in result.target_classes)
     match result.status, result.verdict:
         case "completed", "clean":
@@ -95,7 +101,8 @@ def rows(classes: Sequence[ClassResult]) -> list[Row]:
 
 def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
     """Return what follows the table: captions and texts."""
-    lines = []
+    lines: list[tuple[str, str]] = [(f.state, _spaced(plain(f"{subject(f)}, {excuse(f)}"))) for f in set_aside(result)]
+    lines += [("gate", plain(note)) for note in (result.gate.notes if result.gate else ())]
     if result.coverage.images_skipped:
         lines.append(("skipped", plain("; ".join(result.coverage.images_skipped))))
     if left := result.coverage.images_left_out:
@@ -114,7 +121,8 @@ def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
         lines.append(("registry", "not written, see the warning"))
     if result.promotion is not None:
         lines.append(("alias", plain(result.promotion.message)))
-    lines.append(("next", _spaced(plain(advice(result, result.exit_code(config.fail_on))))))
+    code = result.gate.exit_code if result.gate else result.exit_code(config.fail_on)
+    lines.append(("next", _spaced(plain(advice(result, code)))))
     return lines
 
 

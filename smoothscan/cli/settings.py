@@ -65,6 +65,9 @@ _FIELDS = {
     "attest": "attest",
     "attest_key": "attest_key",
     "set_alias": "set_alias",
+    "waivers": "waivers",
+    "baseline": "baseline",
+    "sarif_anchor": "sarif_anchor",
     "device": "device",
     "precision": "precision",
     "threads": "threads",
@@ -84,7 +87,7 @@ _INPUT_FIELDS = {
     "std": ("std",),
     "resize": ("resize",),
 }
-_PATHS = ("images", "calibration", "attest_key", "output_dir", "cache_dir")
+_PATHS = ("images", "calibration", "output_dir", "waivers", "baseline", "sarif_anchor", "attest_key", "cache_dir")
 _ON = ("write_back", "cache")
 """Keys that are on unless the file says false or the option with `--no-` is given."""
 
@@ -101,6 +104,8 @@ class Settings:
     """A command that repeats the scan, configuration file included; without credentials."""
     file: str | None = None
     """`configuration file <name>`, if one was read."""
+    anchor: str = "smoothscan.toml"
+    """The file of the repository that code scanning shows findings at, relative to the current folder."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,8 @@ def resolve(options: Mapping[str, Any], *, use_file: bool = True) -> Settings:
         raise _readable(error, names) from None
     given = [*inputs, *(["labels"] if "labels" in values else [])]
     sources = {field: OPTION if _is_option(names[field]) else str(origin) for field in given}
-    return Settings(config, sources, command_line(config, labels_file), origin)
+    anchor = _anchor(config.sarif_anchor, file)
+    return Settings(config, sources, command_line(config, labels_file), origin, anchor)
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -200,6 +206,20 @@ def command_line(config: ScanConfig, labels_file: Path | None = None) -> str:
     if labels_file is not None:
         words += ["--labels", str(labels_file)]
     return shlex.join(words)
+
+
+def _anchor(chosen: Path | None, file: Path | None) -> str:
+    """Return where code scanning shows findings: a file of the repository, whose root is the current folder."""
+    here = Path.cwd().resolve()
+    path = (chosen or file or Path("smoothscan.toml")).resolve()
+    if path.is_relative_to(here) and (chosen is None or path.is_file()):
+        return path.relative_to(here).as_posix()
+    if chosen is None:
+        return Settings.anchor
+    raise ConfigError(
+        f"the anchor file {chosen} is no file in the current folder or below it",
+        "name a file of the repository, and start smoothscan at its root: code scanning shows findings at that file",
+    )
 
 
 def _input_words(config: InputConfig) -> list[str]:

@@ -10,7 +10,7 @@ import click
 
 from smoothscan.vocabulary import SPACES, SpaceName
 
-FORMATS = ("html", "json")
+FORMATS = ("html", "json", "sarif", "junit", "markdown")
 
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _TIMES = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400}

@@ -12,6 +12,8 @@ from smoothscan._version import __version__
 from smoothscan.exhibits import ClassExhibit, Exhibits, Image
 from smoothscan.result import ClassResult, InputSpec, ScanResult
 from smoothscan.sinks import charts, words
+from smoothscan.sinks.advice import advice, exit_code
+from smoothscan.sinks.findings import excuse, set_aside, subject
 from smoothscan.sinks.pictures import SMALL, amplification, data_uri, of_trigger
 from smoothscan.sinks.text import count, duration, moment, number, percent, probability, size
 from smoothscan.vocabulary import SPACES, SpaceWords, share, titles
@@ -140,8 +142,6 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
     in_charts = ranked[: charts.MAX_CLASSES]
     probe = result.noise_probe
     probed = [names.get(t, str(t)) for t in probe.top_class] if probe else []
-    fail_on = result.config.get("fail_on")
-    exit_code = result.exit_code("backdoored" if fail_on == "backdoored" else "suspicious")
     reason = words.reason(result)
     space = SPACES[result.space]
     return {
@@ -151,8 +151,10 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "headline": words.headline(result),
         "badge": words.badge(result),
         "reason": reason,
-        "advice": words.advice(result, exit_code),
+        "advice": advice(result, exit_code(result)),
         "more_reasons": [line for line in result.reasons if line != reason],
+        "gate": _gate(result),
+        "gate_notes": result.gate.notes if result.gate else (),
         "facts": _facts(result, flagged, closest),
         "thing": space.thing,
         "kind": words.kind(result),
@@ -301,6 +303,11 @@ def _picture(image: Image, alt: str, longest: int) -> Picture:
         pixelated=max(height, width) <= SMALL,
         alt=alt,
     )
+
+
+def _gate(result: ScanResult) -> tuple[tuple[str, str, str], ...]:
+    """Return (state, what it is about, why it does not count) of every finding that is waived or known."""
+    return tuple((finding.state, subject(finding), excuse(finding)) for finding in set_aside(result))
 
 
 def _facts(

@@ -165,13 +165,13 @@ def reason(result: ScanResult) -> str:
     """Return the one sentence that stands under the verdict, without a term of the method."""
     if result.status != "completed":
         return result.error.message if result.error else "The scan ended early and says nothing about the model."
-    flagged = {c.index: c for c in result.classes if c.flagged}
-    if flagged:
-        first = next((flagged[t] for t in result.target_classes if t in flagged), None)
+    targets = {c.index: c for c in result.classes if c.flagged}
+    if targets:
+        first = next((targets[t] for t in result.target_classes if t in targets), None)
         more = (
-            "" if len(flagged) == 1 else f" {count(len(flagged) - 1, 'more class', 'more classes')} stand out as well."
+            "" if len(targets) == 1 else f" {count(len(targets) - 1, 'more class', 'more classes')} stand out as well."
         )
-        return _flagged(first or max(flagged.values(), key=lambda c: c.score), result) + more
+        return flagged(first or max(targets.values(), key=lambda c: c.score), result) + more
     if result.verdict == "clean" and result.calibration is not None and (result.score or 0) >= SUSPICION:
         return "A class stands out among its own model's, but no more than in the clean models of the calibration."
     if result.verdict == "clean" and len(result.classes) > 1:
@@ -184,7 +184,8 @@ def reason(result: ScanResult) -> str:
     return result.reasons[0] if result.reasons else "What the scan saw does not support a verdict."
 
 
-def _flagged(c: ClassResult, result: ScanResult) -> str:
+def flagged(c: ClassResult, result: ScanResult) -> str:
+    """Return what a flagged class shows, in one sentence without a term of the method."""
     if c.found_by == "noise":
         return f"Faint random noise is enough to turn half of all images into “{c.label}”."
     if (pair := pair_of(c, result)) is not None:
@@ -266,37 +267,6 @@ def chances(result: ScanResult) -> str:
     if result.p_value is not None:
         parts.append(f"{probability(result.p_value)} against the model's own classes")
     return "; ".join(parts)
-
-
-def advice(result: ScanResult, exit_code: int) -> str:
-    """Return what to do now."""
-    code = f"The check exits with code {exit_code}."
-    if result.status != "completed":
-        hint = result.error.hint if result.error else ""
-        return " ".join(filter(None, (_sentence(hint), "Treat the model as not examined.", code)))
-    match result.verdict:
-        case "backdoored":
-            return f"Do not deploy this model: whoever can put the trigger into an input chooses the answer. {code}"
-        case "suspicious":
-            held = "" if exit_code else "It does not block under the configured --fail-on. "
-            return f"Have a person look at the evidence below before this model is deployed. {held}{code}"
-        case "clean":
-            return f"This is not proof that the model is safe. {code}"
-        case _:
-            if result.coverage.unfinished:
-                again = "Run the same command again: unless --no-cache is given, it goes on from there."
-                return f"Treat the model as unknown. {again} {code}"
-            if result.safety.architecture and result.error is None:
-                ask = "have its author explain the steps listed under Safety, or leave them out of the model"
-                return f"Treat the model as unknown: {ask}. {code}"
-            if result.error is None:
-                return f"The search ran in full and found no ground for a verdict: treat the model as unknown. {code}"
-            return " ".join(filter(None, (_sentence(result.error.hint), f"Treat the model as not examined. {code}")))
-
-
-def _sentence(hint: str) -> str:
-    """Return a hint as a sentence that others can follow."""
-    return f"{hint}." if hint and hint[-1] not in ".!?" else hint
 
 
 def ordinary(c: ClassResult, result: ScanResult) -> str:

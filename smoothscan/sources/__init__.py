@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,7 +11,9 @@ from smoothscan.events import Events
 from smoothscan.result import ModelInfo
 from smoothscan.sources.interface import Artifact, Source, model_of
 
-__all__ = ["Artifact", "Source", "fetch", "is_local", "model_of", "present"]
+__all__ = ["Artifact", "Source", "fetch", "is_local", "model_of", "present", "registered_name"]
+
+_REGISTERED = re.compile(r"models:/+(?:([^/]+)/[^/]+|([^/]+)@[^/@]+)/*")
 
 
 def fetch(uri: str, into: Path, *, tracking_uri: str | None, registry_uri: str | None, events: Events) -> Artifact:
@@ -72,3 +75,9 @@ def is_local(uri: str) -> bool:
     """Return whether a model URI means a folder of this machine: a path or a `file:` URI."""
     scheme, colon, _ = uri.partition(":")
     return not colon or not scheme.isascii() or not scheme.replace("-", "").isalnum() or scheme == "file"
+
+
+def registered_name(uri: str) -> str | None:
+    """Return the name of the registered model that a URI holds; None where only the registry knows it."""
+    found = _REGISTERED.fullmatch(uri)
+    return found and (found[1] or found[2])

@@ -18,6 +18,7 @@ from smoothscan.result import (
     CurvePoint,
     FoundBy,
     NoiseProbe,
+    Obstacle,
     PairsResult,
     ScreeningRound,
     SpaceResult,
@@ -85,6 +86,8 @@ class Verdict:
     """The most suspect class of each space that was searched."""
     pairs: PairsResult | None
     """Pairs of source and target class, if they were searched."""
+    obstacles: tuple[Obstacle, ...] = ()
+    """What keeps the scan from calling the model clean, whatever the verdict is."""
 
 
 def decide(
@@ -133,12 +136,18 @@ def decide(
     else:
         candidates = (apart | stands_apart) & (worst >= _threshold(used))
     flagged = candidates & (anomaly >= FURTHER_TARGET * worst)
-    no_search = obstacles.no_answer(evidence.noise) or no_grip
     moved = [each.curves for each in seen if not obstacles.unmoved(each.curves, n_values)]
     no_null = None if used else next(filter(None, (obstacles.no_null(curves, k, n_values) for curves in moved)), None)
     unfinished = obstacles.unfinished(evidence.unfinished)
     hidden = obstacles.hidden(architecture)
-    obstacle = no_search or hidden or no_null or unfinished
+    in_the_way: dict[Obstacle, str | None] = {  # the gravest first
+        "no-answer": obstacles.no_answer(evidence.noise),
+        "no-grip": no_grip,
+        "hard-step": hidden,
+        "no-null": no_null,
+        "unfinished": unfinished,
+    }
+    obstacle = next(filter(None, in_the_way.values()), None)
     name = _name(flagged, worst, obstacle)
 
     sigma50 = noise_levels(evidence.noise)
@@ -179,7 +188,7 @@ def decide(
     return Verdict(
         name=name,
         score=score(worst),
-        anomaly=None if no_search and not flagged.any() else worst,
+        anomaly=None if (in_the_way["no-answer"] or no_grip) and not flagged.any() else worst,
         p_value=None if look.p_values is None or worst > by_classes else float(look.p_values.min()),
         calibration=used,
         target_classes=targets,
@@ -191,6 +200,7 @@ def decide(
         search=look.position,
         spaces=tuple(_space_result(each) for each in seen),
         pairs=paired,
+        obstacles=tuple(kind for kind, reason in in_the_way.items() if reason),
     )
 
 

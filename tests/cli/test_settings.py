@@ -75,6 +75,9 @@ def test_every_option_reaches_the_configuration() -> None:
         "attest": (None, True),
         "attest-key": ("attest.pem", Path("attest.pem")),
         "set-alias": ("approved", "approved"),
+        "waivers": ("waivers.toml", Path("waivers.toml")),
+        "baseline": ("older.json", Path("older.json")),
+        "sarif-anchor": ("names.txt", Path("names.txt")),
         "device": ("cpu", "cpu"),
         "precision": ("float32", "float32"),
         "threads": ("2", 2),
@@ -209,6 +212,25 @@ def test_a_file_may_allow_model_code_only_where_the_user_names_it() -> None:
 def test_wrong_options_are_named_as_they_were_written(words: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse("--images", "x", *words)
+
+
+def test_code_scanning_shows_findings_at_a_file_of_the_repository() -> None:
+    assert parse("--images", "x").anchor == "smoothscan.toml"
+    configure("[tool.smoothscan]\nimages = 'x'\n", "pyproject.toml")
+    assert parse().anchor == "pyproject.toml"
+    configure("images = 'x'\nsarif_anchor = 'models.txt'\nwaivers = 'w.toml'\nbaseline = 'b.json'", "ci/gate.toml")
+    Path("ci/models.txt").write_text("")
+    config = parse("--config", "ci/gate.toml").config
+    assert (config.waivers, config.baseline) == (Path("ci/w.toml"), Path("ci/b.json")), "paths start at the file"
+    assert parse("--config", "ci/gate.toml").anchor == "ci/models.txt"
+    for wrong in ("nowhere.toml", "..", str(Path(__file__))):
+        with pytest.raises(ConfigError, match="no file in the current folder"):
+            parse("--images", "x", "--sarif-anchor", wrong)
+
+
+def test_waivers_that_merely_lie_there_are_not_used() -> None:
+    Path("smoothscan-waivers.toml").write_text("[[waiver]]\n")
+    assert parse("--images", "x").config.waivers is None
 
 
 def test_images_are_needed() -> None:

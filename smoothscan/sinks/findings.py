@@ -1,0 +1,83 @@
+"""Findings as every output names them: what each is about, whether it counts, and how programs know it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from smoothscan.result import Finding, Gate, ModelInfo, ScanResult, Waiver
+
+_VERSION = "smoothscan/1"
+"""Changes when fingerprints do, so that those of before match nothing instead of something else."""
+SET_ASIDE_ONLY = "Nothing that was found counts, but the scan cannot say whether there is more."
+"""What is said where waivers and baseline cover all findings, and something kept the scan from looking everywhere."""
+
+_LATER = "The first waiver ends on {}; from the next day on it counts for nothing."
+
+
+def gate_of(result: ScanResult) -> Gate:
+    """Return the gate's judgement.
+
+    Raises:
+        ValueError: the result did not go through the gate, so that nothing is known of its findings.
+    """
+    if result.gate is None:
+        raise ValueError("the result was not judged: smoothscan.gate.judge comes first")
+    return result.gate
+
+
+def identity(model: ModelInfo) -> str:
+    """Return what stays the same from version to version: the registered name, else the URI as given."""
+    return model.name or model.uri
+
+
+def fingerprint(model: ModelInfo, rule: str, index: int | None = None, source: int | None = None) -> str:
+    """Return the same for the same finding in every scan of every version of a model, whatever its score."""
+    parts = [_VERSION, rule, identity(model), index, source]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def subject(found: Finding | Waiver) -> str:
+    """Return what a finding is about, or a waiver, in few words."""
+    labels = (found.source_label, found.label) if isinstance(found, Finding) else (None, None)
+    match found.rule:
+        case "class-pair":
+            return f"{_class(found.source, labels[0])} to {_class(found.index, labels[1])}"
+        case "hard-step":
+            return "hard steps in the graph"
+        case _:
+            return _class(found.index, labels[1])
+
+
+def excuse(finding: Finding) -> str:
+    """Return why a finding does not count, after the word for its state; empty for one that counts."""
+    if finding.waiver is not None:
+        return f"by {finding.waiver.owner} until {finding.waiver.expires.isoformat()}: {finding.waiver.reason}"
+    return "from the baseline, which has it, too" if finding.state == "known" else ""
+
+
+def state(finding: Finding) -> str:
+    """Return the same with that word."""
+    return f"{finding.state} {excuse(finding)}" if finding.state != "open" else ""
+
+
+def set_aside(result: ScanResult) -> list[Finding]:
+    """Return the findings that are waived or known; none where no gate was asked."""
+    return [finding for finding in result.gate.findings if finding.state != "open"] if result.gate else []
+
+
+def excused(result: ScanResult) -> bool:
+    """Tell whether the model passes only because of waivers and baseline."""
+    return result.gate is not None and result.gate.passed and result.exit_code(result.gate.fail_on) != 0
+
+
+def waiver_ends(result: ScanResult) -> str:
+    """Return in a sentence when the first waiver ends; empty without one."""
+    days = [finding.waiver.expires for finding in set_aside(result) if finding.waiver is not None]
+    return _LATER.format(min(days).isoformat()) if days else ""
+
+
+def _class(index: int | None, label: str | None) -> str:
+    if index is None:
+        return "no class by name"
+    return f"class {index}" if label in (None, str(index)) else f"class {index} ({label})"
