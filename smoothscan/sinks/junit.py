@@ -18,8 +18,6 @@ from smoothscan.sinks.findings import gate_of, identity, state
 from smoothscan.sinks.text import number, percent, plain, probability
 
 _NAME, _TEXT = 200, 2000  # characters
-_NOT_XML = {0xFFFE: None, 0xFFFF: None}
-"""Characters that XML 1.0 has no place for, beside those that `plain` removes."""
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
 
@@ -183,8 +181,8 @@ def _add(suite: Xml.Element, case: Case, classname: str) -> None:
 
 
 def _clean(text: str, limit: int) -> str:
-    """Return one line of characters that XML 1.0 can hold; the writer escapes the rest."""
-    return plain(text.replace("\u00a0", " "), limit).translate(_NOT_XML)
+    """Return one line of characters that XML 1.0 can hold; the writer escapes them."""
+    return plain(text.replace("\u00a0", " "), limit)
 
 
 def _lines(text: str) -> str:

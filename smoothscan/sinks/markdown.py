@@ -37,12 +37,12 @@ def to_markdown(result: ScanResult) -> str:
     model = result.model.resolved_uri or result.model.uri
     parts = [
         f"## {_MARKS[words.tone(result)]} {escaped(words.headline(result))}{passing}",
-        f"Model {escaped(model, 300)}" + _score(result),
+        f"Model {escaped(model, 300)}{_score(result)}, exit code {gate.exit_code}",
         escaped(words.reason(result)),
         f"**Next:** {escaped(advice(result, gate.exit_code))}",
     ]
-    if others := [reason for reason in result.reasons if reason != words.reason(result)]:
-        parts.append("\n".join(["**Why**", "", *(f"- {escaped(line)}" for line in others[:_LINES])]))
+    if others := [line for line in map(escaped, result.reasons) if line not in ("", escaped(words.reason(result)))]:
+        parts.append("\n".join(["**Why**", "", *(f"- {line}" for line in others[:_LINES])]))
     if gate.findings:
         parts.append(_findings(gate.findings))
     if gate.baseline is not None:

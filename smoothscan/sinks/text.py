@@ -11,11 +11,12 @@ _TERMINAL_SEQUENCE = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, ...: titles, links
     r"|\x1b[ -/]*[0-~]"  # the two-character ones
 )
+_NO_CHARACTERS = {0xFFFE: None, 0xFFFF: None}  # XML has no place for them
 _JOINERS = "\u200c\u200d"  # some scripts, and emoji, can not be written without them
 
 
 def plain(text: str, limit: int = 4000) -> str:
-    """Return `text` without terminal sequences, control, direction-changing and unpaired surrogate characters.
+    """Return `text` without terminal sequences, control, direction-changing, unpaired surrogate and non-characters.
 
     Line breaks and tabs become spaces. The result still has to be escaped where it goes into HTML.
 
@@ -29,6 +30,7 @@ def plain(text: str, limit: int = 4000) -> str:
     text = _TERMINAL_SEQUENCE.sub("", text)
     text = re.sub(r"[\t\n\r\v\f\u0085\u2028\u2029]+", " ", text)
     text = "".join(c for c in text if c in _JOINERS or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    text = text.translate(_NO_CHARACTERS)
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 

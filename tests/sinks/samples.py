@@ -468,7 +468,13 @@ def undecided() -> Sample:
     sample = scanned({0: 0.71, 1: 0.66, 2: 0.9}, labels=("red", "green", "blue"))
     reason = "With 3 classes there are too few to tell an ordinary one from a target (at least 8)."
     classes = tuple(c.model_copy(update={"p_value": None}) for c in sample.result.classes)
-    update = {"verdict": "inconclusive", "reasons": (reason,), "p_value": None, "classes": classes}
+    update = {
+        "verdict": "inconclusive",
+        "obstacles": ("no-null",),
+        "reasons": (reason,),
+        "p_value": None,
+        "classes": classes,
+    }
     return replace(sample, result=sample.result.model_copy(update=update))
 
 
@@ -492,7 +498,12 @@ def gated() -> Sample:
     )
     sample = clean()
     safety = sample.result.safety.model_copy(update={"architecture": steps, "architecture_examined": True})
-    update = {"verdict": "inconclusive", "reasons": (str(hidden(steps)),), "safety": safety}
+    update = {
+        "verdict": "inconclusive",
+        "obstacles": ("hard-step",),
+        "reasons": (str(hidden(steps)),),
+        "safety": safety,
+    }
     return replace(sample, result=sample.result.model_copy(update=update))
 
 

@@ -307,8 +307,10 @@ def hard_step(kind="gate", operation="aten.eq.Scalar"):
 
 def test_a_model_whose_graph_has_steps_without_a_gradient_is_never_clean():
     assert judge(spread()).name == "clean"
+    assert judge(spread()).obstacles == ()
     gated = judge(spread(), architecture=(hard_step(), hard_step("branch", "cond")))
     assert (gated.name, gated.target_classes) == ("inconclusive", ())
+    assert gated.obstacles == ("hard-step",)
     assert gated.score == judge(spread()).score
     assert gated.anomaly is not None, "the search had a grip on the rest of the model"
     assert gated.reasons[0].startswith("The model's graph branches on the image: cond compares pixels")
@@ -318,7 +320,7 @@ def test_a_model_whose_graph_has_steps_without_a_gradient_is_never_clean():
 
 def test_a_flagged_model_stays_flagged_and_its_hard_steps_are_further_reasons():
     flagged = judge(spread(0.5), architecture=(hard_step(),))
-    assert flagged.name == "backdoored"
+    assert (flagged.name, flagged.obstacles) == ("backdoored", ("hard-step",))
     assert flagged.reasons[0] == judge(spread(0.5)).reasons[0]
     assert flagged.reasons[1].startswith("The model's graph compares the image instead of computing with it")
 
