@@ -13,7 +13,7 @@ from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
 from smoothscan.result import Finding, Gate, ModelInfo, ScanResult
 from smoothscan.sinks import words
-from smoothscan.sinks.advice import advice, silence
+from smoothscan.sinks.advice import advice, exit_code, silence
 from smoothscan.sinks.findings import excused, fingerprint, gate_of, identity, set_aside, state, subject
 from smoothscan.sinks.sarif_rules import NO_VERDICT, RULES
 from smoothscan.sinks.text import plain
@@ -172,7 +172,7 @@ def _invocation(result: ScanResult, gate: Gate) -> dict[str, Any]:
         notes.insert(0, _notification(result, f"{why} {advice(result, gate.exit_code)}"))
     entry: dict[str, Any] = {
         "executionSuccessful": done,
-        "exitCode": gate.exit_code,
+        "exitCode": exit_code(result),
         "exitCodeDescription": words.headline(result) + (", set aside by waivers or baseline" * excused(result)),
         "toolExecutionNotifications": notes,
     }
