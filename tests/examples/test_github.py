@@ -53,6 +53,15 @@ def test_the_action_publishes_everything_and_then_fails_with_the_code_of_the_sca
     assert ("::error" in bench.said) == (code != 0)
 
 
+def test_results_are_kept_and_the_reason_is_said_although_code_scanning_is_not_allowed(bench: Workbench) -> None:
+    bench.ends_with(1)
+    run = Run(bench, {}, broken="github/codeql-action")
+    given = {"model-uri": URI, "images": "clean", "package": "none", "upload-sarif": True}
+    assert run.run([{"id": "gate", "uses": "$/.github/actions/smoothscan", "with": given}]) == 1
+    assert "actions/upload-artifact@v4" in uploads(run)
+    assert "the model is flagged" in bench.said
+
+
 def test_a_scan_that_wrote_nothing_is_told_from_one_that_found_nothing(bench: Workbench) -> None:
     bench.found(None)
     bench.ends_with(3)
