@@ -63,8 +63,8 @@ def _kills(found: dict[str, Any]) -> str:
     heads = (
         "killed after",
         "with its workers",
-        "judged and recorded",
-        "judged only",
+        "recorded",
+        "judged",
         "started",
         "last process gone after",
     )

@@ -23,7 +23,6 @@ WAYS = {
     "one worker, all cores": ("--workers", "1"),
     "two workers, one thread each": ("--workers", "2", "--threads", "1"),
 }
-RAY = Path(sys.executable).parent / "ray"
 _SECONDS = 5.0
 """How long the machine itself is measured, for each figure."""
 _COPIED = 2**28

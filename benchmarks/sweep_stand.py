@@ -24,6 +24,8 @@ from shared import network
 SCAN = ("--profile", "quick", "--spaces", "l2")
 """How hard the models are searched: the benchmark is about sweeps, so a scan only has to be a real one."""
 SCAN_ID = "smoothscan.scan_id"
+_ANSWERED = (0, 1, 4)
+"""Exit codes of sweeps that came to a verdict or to none on every model: clean, flagged, inconclusive."""
 _UP = 120.0
 """Seconds that a server has to come up."""
 _AUTHORISED = """[mlflow]
@@ -203,7 +205,7 @@ class Place:
             )
 
     def sweep(self, *options: str) -> dict[str, Any]:
-        """Run a sweep to its end; return what it took, and the words of its last line."""
+        """Run a sweep to its end; return what it took, and its last line. No model may fail, nor the sweep itself."""
         measured, environment = self.folder / "measured.json", self.environment()
         command = [sys.executable, "-c", _LAUNCHER, str(measured), *self.command(*options)]
         started = time.perf_counter()
@@ -211,8 +213,11 @@ class Place:
         seconds = time.perf_counter() - started
         with (self.folder / "sweep.log").open("ab") as log:
             log.write(ended.stderr + ended.stdout)
+        taken = {"seconds": round(seconds, 2), **json.loads(measured.read_text())}
+        if taken["exit_code"] not in _ANSWERED:
+            raise SystemExit(f"{' '.join(command[3:])} ended with {taken['exit_code']}:\n{ended.stderr.decode()}")
         lines = ended.stdout.decode().splitlines() or [""]
-        return {"seconds": round(seconds, 2), **json.loads(measured.read_text()), "said": lines[-1]}
+        return {**taken, "said": lines[-1]}
 
     def posture(self) -> dict[str, Any]:
         """Return what the last sweep wrote of the registry."""
