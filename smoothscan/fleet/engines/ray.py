@@ -108,15 +108,21 @@ class RayEngine:
     def run(self, take: Take) -> Iterator[Outcome]:
         """Scan jobs until none is left and none is under way; see `Engine.run`."""
         under_way: dict[ObjectRef[bytes | None], _Task] = {}
+
+        def fill() -> None:
+            while len(under_way) < self._workers and (job := take()) is not None:
+                under_way[self._begin(job)] = _Task(job, time.monotonic())
+
         try:
             while True:
-                while len(under_way) < self._workers and (job := take()) is not None:
-                    under_way[self._begin(job)] = _Task(job, time.monotonic())
+                fill()  # an outcome may have brought further jobs
                 if not under_way:
                     return
                 ready, _ = self._ray.wait(list(under_way), num_returns=1, timeout=_POLL)
                 for reference in ready:
-                    yield self._outcome(reference, under_way.pop(reference))
+                    task = under_way.pop(reference)
+                    fill()  # no node waits for an outcome to be recorded, which takes seconds on some servers
+                    yield self._outcome(reference, task)
                 for reference in [each for each, task in under_way.items() if _overdue(task)]:
                     self._ray.cancel(reference, force=True)
                     yield _late(under_way.pop(reference))
