@@ -74,7 +74,7 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(
     assert "no trigger found" in done.stdout
     assert "safe" not in done.stdout.replace("not proof that a model is safe", "")
     page = (work / "out" / "index.html").read_text()
-    assert f'href="{name}/1/report.html"' in page
+    assert f'href="./{name}/1/report.html"' in page
     client = client_of(digits)
     experiment = client.get_experiment_by_name("smoothscan")
     scans = Counter(
