@@ -165,7 +165,7 @@ def _registered(version: ModelVersion, aliases: Sequence[str]) -> Registered:
     return Registered(
         name=name,
         version=number,
-        identity=hashlib.sha256(made.encode("utf-8", "surrogateescape")).hexdigest(),
+        identity=hashlib.sha256(made.encode("utf-8", "surrogatepass")).hexdigest(),
         created=(version.creation_timestamp or 0) / 1000,
         aliases=tuple(sorted(aliases)),
         stage=None if version.current_stage in (None, "", _NO_STAGE) else str(version.current_stage),
