@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from smoothscan.credentials import without_credentials
-from smoothscan.errors import ModelNotFoundError, RegistryError, ScanFailedError
+from smoothscan.errors import ModelNotFoundError, RegistryError, ScanFailedError, SmoothscanError
 from smoothscan.surroundings import quiet
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def reported(uri: str) -> Iterator[None]:
     try:
         with quiet("mlflow", "alembic"):
             yield
-    except ScanFailedError:
+    except SmoothscanError:
         raise
     except exception as error:
         raise _translated(uri, error) from error
