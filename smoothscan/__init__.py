@@ -33,6 +33,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "__version__",
+    "check",
     "scan",
 ]
 
@@ -50,7 +51,7 @@ _HOMES = {
 def scan(uri: str, images: str | Path, *, events: Events | None = None, **options: Any) -> ScanResult:
     """Scan one model of an MLflow registry, or of a local folder.
 
-    Nothing is written to disk or to the registry; `smoothscan check` does that.
+    Nothing is written to disk or to the registry; `check` writes reports, and the command `smoothscan check` both.
 
     Args:
         uri: `models:/name/3`, `models:/name@alias`, `models:/name/latest`, `models:/m-<id>`, `runs:/...` or a folder.
@@ -71,6 +72,37 @@ def scan(uri: str, images: str | Path, *, events: Events | None = None, **option
 
     result, _ = run(ScanConfig(uri=uri, images=Path(images), **options), events or Silent())
     return result
+
+
+def check(
+    uri: str, images: str | Path, output_dir: str | Path, *, events: Events | None = None, **options: Any
+) -> ScanResult:
+    """Scan one model, judge it as a gate does, and write the reports into a folder.
+
+    The registry is not written to unless `write_back` or `set_alias` ask for it.
+
+    Args:
+        uri: which model, as in `scan`.
+        images: folder of clean images; labels are not needed.
+        output_dir: folder of the results; made if it does not exist.
+        events: told how far the scan is.
+        options: further fields of ScanConfig, such as `seed` or `fail_on`.
+
+    Returns:
+        The result as it was written; `gate` says whether the model may pass.
+
+    Raises:
+        UsageError: the image folder or the calibration cannot be used, or the results cannot be written.
+        pydantic.ValidationError: an option is wrong.
+    """
+    from smoothscan.checking import check as run
+    from smoothscan.config import ScanConfig
+    from smoothscan.events import Silent
+    from smoothscan.publish import Provenance
+
+    given = {"uri": uri, "images": Path(images), "output_dir": Path(output_dir)}
+    config = ScanConfig(**{"write_back": False, **options, **given})
+    return run(config, events or Silent(), Provenance())
 
 
 def __getattr__(name: str) -> Any:

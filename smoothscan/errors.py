@@ -21,6 +21,7 @@ SmoothscanError
 │   ├── InputSpecError         size, range or normalisation of the input are unknown
 │   ├── NonFiniteError         the model answers NaN or infinity
 │   ├── UnstableModelError     the model answers differently to the same images
+│   ├── ReplayError            saved triggers are missing, or this model cannot have them
 │   ├── TooFewImagesError      not enough usable images for a statistic
 │   └── TimeBudgetError        the time budget ended before anything was searched to its end
 └── UnsupportedModelError      exit 5, no PyTorch image classifier
@@ -141,6 +142,10 @@ class UnstableModelError(InconclusiveError):
 
 class TooFewImagesError(InconclusiveError):
     """Too few usable images for a statistic."""
+
+
+class ReplayError(InconclusiveError):
+    """Triggers of an earlier scan were not saved, or cannot be put on images of this model."""
 
 
 class TimeBudgetError(InconclusiveError):

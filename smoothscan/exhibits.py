@@ -47,6 +47,8 @@ class ClassExhibit:
     """Its class when clean."""
     perturbed_prediction: int
     """Its class with delta."""
+    parameters: NDArray[np.float32] | None = None
+    """The trigger's parameters in its space, of which `picture` is the picture; None where delta is the trigger."""
     examples: tuple[HeldOutExample, ...] = ()
     """A few held-out images, before and after; filled for the flagged classes and the highest ranked one."""
 

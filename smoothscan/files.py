@@ -93,6 +93,12 @@ def write_whole(path: Path, data: bytes, *, durable: bool) -> None:
             draft.unlink(missing_ok=True)
 
 
+def remove_drafts(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote left in a folder; nobody may be writing there now."""
+    for draft in folder.glob(".*.????????.tmp"):
+        draft.unlink(missing_ok=True)
+
+
 def remove(path: Path) -> None:
     """Remove a file that an earlier scan wrote.
 

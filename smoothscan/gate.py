@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -35,12 +35,19 @@ def judge(
     """
     if waivers and today is None:
         raise ValueError("whether a waiver holds depends on the day")
-    if baseline is not None and result.status == "completed":
+    if result.status != "completed":  # nothing was found that could be waived or known
+        code = result.exit_code(fail_on)
+        return result.model_copy(update={"gate": Gate(passed=False, exit_code=code, fail_on=fail_on)})
+    compared, notes = None, []
+    if baseline is not None:
         same_model(result.model, baseline)
-    book = _Book(result, tuple(waivers), baseline, today or date.max)
+        compared = f"{baseline.model.resolved_uri or baseline.model.uri} ({baseline.model.digest})"
+        notes.append(f"Compared with the baseline {compared}.")
+    then = {} if baseline is None else {finding.fingerprint: finding for finding in findings(baseline)}
+    book = _Book(result, tuple(waivers), baseline, then, today or date.max)
     found = tuple(book.entered(finding) for finding in findings(result))
+    notes += book.notes(found)
     code = _exit_code(result, fail_on, found)
-    notes = [*book.notes(found)]
     if code == 4 and result.exit_code(fail_on) == 1:
         notes.append(SET_ASIDE_ONLY)
     gate = Gate(
@@ -48,7 +55,7 @@ def judge(
         exit_code=code,
         fail_on=fail_on,
         findings=found,
-        baseline=baseline and f"{baseline.model.resolved_uri or baseline.model.uri} ({baseline.model.digest})",
+        baseline=compared,
         notes=tuple(notes),
     )
     return result.model_copy(update={"gate": gate})
@@ -125,6 +132,8 @@ class _Book:
     """All waivers, of this model and of others."""
     baseline: ScanResult | None
     """The earlier scan."""
+    then: Mapping[str, Finding]
+    """What it found, by fingerprint."""
     today: date
     """The day."""
 
@@ -169,7 +178,7 @@ class _Book:
         """Return why the baseline does not excuse a finding; empty if it does."""
         if self.baseline is None:
             return "there is no baseline"
-        there = next((f for f in findings(self.baseline) if f.fingerprint == finding.fingerprint), None)
+        there = self.then.get(finding.fingerprint)
         if there is None:
             return "it is new"
         if finding.rule == "hard-step":

@@ -66,7 +66,7 @@ class _Writer:
         return {**vars(exhibit), **pictures, "examples": examples}
 
 
-_PICTURES = ("perturbation", "picture", "synthesis_image")
+_PICTURES = ("perturbation", "picture", "parameters", "synthesis_image")
 
 
 def _flat(exhibits: Exhibits) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:

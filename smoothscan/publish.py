@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smoothscan.errors import OutputError
-from smoothscan.files import make_folder
+from smoothscan.files import make_folder, remove_drafts
 
 if TYPE_CHECKING:
     from smoothscan.config import ReportFormat, ScanConfig
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 RESULT, REPORT = "result.json", "report.html"
 PRODUCTS = (RESULT, REPORT, "smoothscan.sarif", "junit.xml", "summary.md", "attestation.json", "perturbations")
 """What a scan leaves in its folder; an older scan's are removed, so that reports of two scans never stand together."""
+_STAGING = ".writing-"
+"""How folders begin to be called that are there only while results are written."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def deliver(
 def _written_back(result: ScanResult, config: ScanConfig, scan_id: str | None) -> ScanResult:
     from smoothscan.sinks.mlflow_registry import write_back
 
-    with tempfile.TemporaryDirectory(prefix="smoothscan-") as name:
+    with tempfile.TemporaryDirectory(prefix=_STAGING, dir=config.output_dir) as name:
         # The whole folder is uploaded, so it must hold nothing that the user happens to keep beside the results.
         products = Path(name)
         for path in (config.output_dir / product for product in PRODUCTS):
@@ -179,7 +181,7 @@ def publish(
 ) -> None:
     """Let the sinks write into a folder beside the results, then move everything in at once."""
     try:
-        staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=folder))
         try:
             for sink in chosen:
                 sink.write(result, exhibits, staging)
@@ -195,6 +197,13 @@ def publish(
             f"The results cannot be written to {folder}: {error.strerror or error}.",
             "Make room or pass another --output-dir, and scan again.",
         ) from error
+
+
+def clear_up(folder: Path) -> None:
+    """Remove what processes that were killed left in a folder of results; nobody may be writing there now."""
+    for path in folder.glob(f"{_STAGING}*"):
+        shutil.rmtree(path, ignore_errors=True)
+    remove_drafts(folder)
 
 
 def _remove(path: Path) -> None:

@@ -430,7 +430,7 @@ class Gate(Record):
     baseline: str | None = None
     """The scan that findings were compared with: model and digest; null without one."""
     notes: tuple[str, ...] = ()
-    """Waivers that do not hold, findings that the baseline does not excuse, and what is open beside what was found."""
+    """Which baseline was used, what it does not excuse, waivers that do not hold, and what else is open."""
 
 
 class ScanResult(Record):

@@ -59,6 +59,17 @@ def test_the_configuration_is_told_apart_by_what_is_in_the_calibration_not_by_it
     assert here.config["calibration"] == "here.json"
 
 
+def test_what_the_gate_reads_does_not_change_what_a_scan_finds() -> None:
+    options: dict[str, Any] = {
+        "waivers": Path("w"),
+        "baseline": Path("b"),
+        "sarif_anchor": Path("a"),
+        "formats": ("sarif",),
+    }
+    assert judged(**options).config_digest == judged().config_digest
+    assert judged(**options).config["waivers"] == "w"
+
+
 def test_the_denoiser_counts_by_its_files_and_not_by_where_they_are() -> None:
     def digest(uri: str, content: str) -> str:
         config = ScanConfig(uri="models:/x/1", images=Path("images"), denoiser=uri)

@@ -253,7 +253,7 @@ def test_what_the_baseline_has_is_known_and_what_is_new_fails() -> None:
     same = gate(old, baseline=old)
     assert (same.exit_code, same.findings[0].state) == (0, "known")
     assert same.baseline is not None
-    assert "models:/cifar-resnet20/3" in same.baseline
+    assert same.notes == (f"Compared with the baseline models:/cifar-resnet20/3 ({old.model.digest}).",)
     more = gate(new, baseline=old)
     assert (more.exit_code, [f.state for f in more.findings]) == (1, ["known", "open"])
     assert "Not known from the baseline, class 7 (horse): it is new." in more.notes
@@ -267,7 +267,7 @@ def test_a_class_that_has_moved_is_another_finding() -> None:
     )
     found = gate(moved, baseline=old)
     assert found.exit_code == 1
-    assert "there it is called class 0 (airplane)" in found.notes[0]
+    assert "there it is called class 0 (airplane)" in found.notes[1]
 
 
 def test_a_suspicion_in_the_baseline_does_not_excuse_a_backdoor() -> None:
@@ -291,7 +291,7 @@ def test_hard_steps_are_known_as_long_as_none_is_new() -> None:
     assert gate(old.model_copy(update={"safety": fewer}), baseline=old).exit_code == 0
     found = gate(old, baseline=old.model_copy(update={"safety": fewer}))
     assert found.exit_code == 4
-    assert "3 of its steps are new" in found.notes[0]
+    assert "3 of its steps are new" in found.notes[1]
 
 
 def test_a_baseline_of_another_model_is_a_mistake() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import json
 import os
@@ -62,9 +63,16 @@ def test_the_wheel_holds_code_templates_types_and_schema(wheel: zipfile.ZipFile)
     templates = {f"smoothscan/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "templates").rglob("*.*")}
     assert templates, "there are templates to ship"
     assert templates | {"smoothscan/py.typed", "smoothscan/result.schema.json", "smoothscan/sweep.schema.json"} <= names
-    assert [name for name in names if not name.startswith(("smoothscan/", f"{about}/"))] == []
+    plugins = {path.relative_to(ROOT / "plugins").as_posix() for path in (ROOT / "plugins").rglob("*.py")}
+    assert "mlflow_smoothscan/evaluator.py" in plugins
+    assert plugins <= names
+    packages = ("smoothscan/", "mlflow_smoothscan/", f"{about}/")
+    assert [name for name in names if not name.startswith(packages)] == []
     assert not any("__pycache__" in name for name in names)
-    assert "smoothscan = smoothscan.cli.main:main" in wheel.read(f"{about}/entry_points.txt").decode()
+    entry_points = configparser.ConfigParser()
+    entry_points.read_string(wheel.read(f"{about}/entry_points.txt").decode())
+    assert entry_points["console_scripts"]["smoothscan"] == "smoothscan.cli.main:main"
+    assert entry_points["mlflow.model_evaluator"]["smoothscan"] == "mlflow_smoothscan:SmoothscanEvaluator"
     assert "License-Expression: Apache-2.0" in wheel.read(f"{about}/METADATA").decode()
 
 

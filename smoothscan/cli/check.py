@@ -88,8 +88,8 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     URI is models:/name/3, models:/name@alias, models:/name/latest, models:/m-ID, runs:/RUN/model or a local folder
     that holds an MLmodel file.
     """
+    from smoothscan import checking
     from smoothscan.cli.display import listen, show_result
-    from smoothscan.cli.examine import examine
     from smoothscan.cli.settings import resolve
     from smoothscan.sinks.advice import exit_code
 
@@ -97,7 +97,7 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     with listen(quiet=quiet, verbose=verbose) as events:
         if settings.file is not None:
             events.note(f"options from {settings.file}")
-        result = examine(settings, events)
+        result = checking.check(settings.config, events, settings.provenance, settings.input_sources)
     show_result(result, settings.config)
     if result.write_back.status == "failed":  # a warning of its own, also where progress is silent
         message = plain(result.write_back.message)

@@ -65,8 +65,8 @@ def demo(ctx: click.Context, /, folder: Path, quiet: bool) -> None:
 
 def _run(folder: Path, events: Display) -> dict[str, ScanResult]:
     """Do everything; return the results by the names of the models."""
+    from smoothscan import checking
     from smoothscan.cli import demo_models
-    from smoothscan.cli.examine import examine
     from smoothscan.cli.settings import resolve
 
     _make(folder)
@@ -98,7 +98,7 @@ def _run(folder: Path, events: Display) -> dict[str, ScanResult]:
             },
             use_file=False,
         )
-        results[name] = examine(settings, events)
+        results[name] = checking.check(settings.config, events, settings.provenance, settings.input_sources)
     return results
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
-from smoothscan.sinks.advice import advice
+from smoothscan.sinks.advice import advice, exit_code
 from smoothscan.sinks.findings import excuse, excused, set_aside, subject
 from smoothscan.sinks.text import count, number, percent, plain, shorten
 from smoothscan.sinks.words import chances, hard_steps, kind, screened, share
@@ -121,7 +121,7 @@ def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
         lines.append(("registry", "not written, see the warning"))
     if result.promotion is not None:
         lines.append(("alias", plain(result.promotion.message)))
-    code = result.gate.exit_code if result.gate else result.exit_code(config.fail_on)
+    code = exit_code(result) if result.gate else result.exit_code(config.fail_on)
     lines.append(("next", _spaced(plain(advice(result, code)))))
     return lines
 

@@ -56,6 +56,6 @@ def due(planned: Sequence[Planned]) -> list[tuple[str, ...]]:
 def due_in_short(planned: Sequence[Planned]) -> str:
     """Return how many versions are due, and why."""
     reasons = Counter(each.due for each in planned if each.due)
-    why = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+    why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.most_common())
     of = count(len(planned), "version")
-    return f"{sum(reasons.values())} of {of} due" + (f": {why}" if why else "")
+    return f"{sum(reasons.values()):,} of {of} due" + (f": {why}" if why else "")

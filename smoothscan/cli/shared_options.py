@@ -58,10 +58,29 @@ machine_option = under("The machine")
 fleet_option = under("Many models")
 """Makes an option of the sixth group."""
 
-scan_options = _together(
+images_option = scan_option(
+    "--images", type=click.Path(path_type=Path), metavar="DIR", help="Folder of clean images; no labels needed."
+)
+"""Which images."""
+model_options = _together(
     scan_option(
-        "--images", type=click.Path(path_type=Path), metavar="DIR", help="Folder of clean images; no labels needed."
+        "--architecture",
+        metavar="NAME",
+        help="Network of a model that consists of safetensors weights alone: timm/NAME or torchvision/NAME.",
     ),
+    scan_option(
+        "--allow-model-code",
+        is_flag=True,
+        help="Load the model whatever its files hold, and run code that it brings along (pickles, custom Python) also "
+        "where no sandbox holds.",
+    ),
+    scan_option(
+        "--config", "config_file", type=FILE, metavar="FILE", help="Configuration file instead of the one found here."
+    ),
+)
+"""How a model is read, and from which file further options come."""
+scan_options = _together(
+    images_option,
     scan_option(
         "--profile",
         type=click.Choice(["quick", "standard", "paper"]),
@@ -100,20 +119,7 @@ scan_options = _together(
         help="Images that each class's perturbation is made from (default 1).",
     ),
     scan_option("--seed", type=int, help="Seed of all randomness (default 0)."),
-    scan_option(
-        "--architecture",
-        metavar="NAME",
-        help="Network of a model that consists of safetensors weights alone: timm/NAME or torchvision/NAME.",
-    ),
-    scan_option(
-        "--allow-model-code",
-        is_flag=True,
-        help="Load the model whatever its files hold, and run code that it brings along (pickles, custom Python) also "
-        "where no sandbox holds.",
-    ),
-    scan_option(
-        "--config", "config_file", type=FILE, metavar="FILE", help="Configuration file instead of the one found here."
-    ),
+    model_options,
 )
 """What to scan, and how hard."""
 
@@ -156,7 +162,7 @@ log_options = _together(
 )
 """How much is said."""
 
-machine_options = _together(
+process_options = _together(
     machine_option(
         "--device", metavar="NAME", help="Torch device of the model (default: the first accelerator, else the CPU)."
     ),
@@ -176,6 +182,10 @@ machine_options = _together(
         metavar="TIME",
         help="When to give up on a model: 90s, 30m, 2h, ... (default 1h); an overdue scan counts as failed.",
     ),
+)
+"""What a model may use."""
+machine_options = _together(
+    process_options,
     machine_option(
         "--time-budget",
         type=Parsed("TIME", parse_seconds),

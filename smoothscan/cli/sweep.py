@@ -176,7 +176,7 @@ def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: boo
     stores = {"tracking_uri": common.tracking_uri, "registry_uri": common.registry_uri}
     written = log_sweep(posture, folder, **stores, sweep_id=uuid.uuid4().hex)
     if written.status == "failed":
-        click.echo(f"Warning: the sweep stands, but its run was not logged: {plain(written.message)}", err=True)
+        click.echo(f"Warning: the sweep stands, but {plain(written.message)}", err=True)
     posture = posture.model_copy(update={"run_id": written.run_id})
     write_index(posture, folder)
     write_posture(posture, folder)

@@ -78,15 +78,17 @@ class _Gallery:
         image, space = self.subjects.images[source], trigger.space
         perturbed = trigger.on(image[None])
         picture = space.picture(trigger.parameters, self.classifier.input_shape)
+        added = space.name == "l2"
         return ClassExhibit(
             index=target,
-            perturbation=(trigger.parameters if space.name == "l2" else perturbed[0] - image).numpy(),
+            perturbation=(trigger.parameters if added else perturbed[0] - image).numpy(),
             picture=None if picture is None else picture.numpy(),
             description=space.described(trigger.parameters, self.classifier.input_shape),
             synthesis_image=image.numpy(),
             synthesis_name=self.names[source],
             synthesis_prediction=int(self.subjects.clean[source]),
             perturbed_prediction=int(self.classifier.predict(perturbed)[0]),
+            parameters=None if added else trigger.parameters.numpy(),
             examples=_examples(self.classifier, self.subjects, trigger, held_out[:EXAMPLES], self.names),
         )
 

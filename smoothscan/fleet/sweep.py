@@ -15,7 +15,7 @@ from smoothscan.draft import Draft
 from smoothscan.errors import ConfigError, ModelHostError, ScanTimeoutError, SmoothscanError
 from smoothscan.events import Events, Silent
 from smoothscan.exhibits import Exhibits
-from smoothscan.files import make_folder
+from smoothscan.files import make_folder, remove_drafts
 from smoothscan.fleet.engines.interface import Engine, Job, Outcome
 from smoothscan.fleet.folders import WORK, place_of
 from smoothscan.fleet.ledger import Ledger
@@ -23,7 +23,7 @@ from smoothscan.fleet.plan import Order, Planned, Shard, plan, why_due
 from smoothscan.fleet.standing import standing_of, standing_so_far, summary
 from smoothscan.packed import PackedError, unpack
 from smoothscan.posture import Standing
-from smoothscan.publish import REPORT, RESULT, deliver, publish
+from smoothscan.publish import REPORT, RESULT, clear_up, deliver, publish
 from smoothscan.result import ModelInfo, ScanResult
 from smoothscan.sinks.json_file import JsonSink
 from smoothscan.sources.inventory import Registered, Selection, registered_versions, registry_name
@@ -251,7 +251,8 @@ class Sweep:
         else:
             result = self._judge(result, config)
             if not written:  # the folder is new, or another machine did the scan
-                publish([JsonSink()], result, Exhibits(), make_folder(config.output_dir))
+                clear_up(make_folder(config.output_dir))
+                publish([JsonSink()], result, Exhibits(), config.output_dir)
             standing = standing_of(planned, result, "kept", **where)
         self.standings[standing.uri] = standing
 
@@ -276,15 +277,18 @@ class Sweep:
 
     def _record(self, scan_id: str, planned: Planned, result: ScanResult, exhibits: Exhibits, *, attempts: int) -> None:
         order = planned.order
+        clear_up(order.config.output_dir)
         result = deliver(result, exhibits, order.config, order.provenance, Silent(), scan_id=scan_id)
         self._ledger.record(scan_id, result.write_back)
         (self._work / f"{scan_id}{_PACKED}").unlink(missing_ok=True)
         self._tell(standing_of(planned, result, "scanned", attempts=attempts, **self._where(order.config)))
 
     def _clear(self) -> None:
-        """Remove what workers left; finished scans stay until they are recorded."""
+        """Remove what workers left, and sweeps that were killed; finished scans stay until they are recorded."""
         for path in self._work.glob("worker-*"):
             shutil.rmtree(path, ignore_errors=True)
+        for folder in (self._work, self._options.output_dir):
+            remove_drafts(folder)
 
     def _tell(self, standing: Standing) -> None:
         self.standings[standing.uri] = standing

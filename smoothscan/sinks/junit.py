@@ -11,8 +11,7 @@ from xml.etree import ElementTree as Xml
 
 from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
-from smoothscan.result import Finding, ScanResult
-from smoothscan.sinks import words
+from smoothscan.result import ClassResult, Finding, ScanResult
 from smoothscan.sinks.advice import advice, silence
 from smoothscan.sinks.findings import gate_of, identity, state
 from smoothscan.sinks.text import number, percent, plain, probability
@@ -20,6 +19,8 @@ from smoothscan.sinks.text import number, percent, plain, probability
 _NAME, _TEXT = 200, 2000  # characters
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
+_COUNTS: dict[Outcome, str] = {"failure": "failures", "error": "errors", "skipped": "skipped"}
+"""Attribute that counts the cases of an outcome."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,9 @@ def to_junit(result: ScanResult) -> bytes:
     """
     tests = cases(result)
     name = _clean(identity(result.model), _NAME)
-    counted: list[Outcome] = ["failure", "error", "skipped"]
     counts = {
         "tests": str(len(tests)),
-        **{_PLURAL[outcome]: str(sum(case.outcome == outcome for case in tests)) for outcome in counted},
+        **{key: str(sum(case.outcome == outcome for case in tests)) for outcome, key in _COUNTS.items()},
         "time": f"{result.cost.seconds:.3f}",
     }
     totals = {key: value for key, value in counts.items() if key != "skipped"}
@@ -78,7 +78,9 @@ def cases(result: ScanResult) -> list[Case]:
     gate = gate_of(result)
     if result.status != "completed":
         return [_silent(result)]
-    tests = [_class(result, t) for t in range(max(result.coverage.classes_total, len(result.classes)))]
+    classes = {c.index: c for c in result.classes}
+    indices = range(max(result.coverage.classes_total, max(classes, default=-1) + 1))
+    tests = [_class(result, t, classes.get(t)) for t in indices]
     tests += [_hard_steps(result, finding) for finding in gate.findings if finding.rule == "hard-step"]
     tests += [_unnamed(result, finding) for finding in gate.findings if _is_unnamed(finding)]
     if silence(result) and not any(case.outcome == "error" for case in tests):
@@ -86,12 +88,11 @@ def cases(result: ScanResult) -> list[Case]:
     return tests or [Case("scan", "skipped", "the result names no classes")]
 
 
-def _class(result: ScanResult, index: int) -> Case:
+def _class(result: ScanResult, index: int, searched: ClassResult | None) -> Case:
     found = [f for f in gate_of(result).findings if f.index == index]
-    searched = next((c for c in result.classes if c.index == index), None)
     label = None if searched is None or searched.label == str(index) else searched.label
     name = f"class {index}" + (f" ({label})" if label else "")
-    detail = "\n".join([*(f.message for f in found), _measured(result, index)])
+    detail = "\n".join([*(f.message for f in found), _measured(searched)])
     if found:
         return _judged(result, name, found, detail)
     if result.verdict == "inconclusive" and silence(result):
@@ -137,14 +138,14 @@ def _silent(result: ScanResult) -> Case:
     return Case("scan", "error", silence(result), "\n".join([text, *result.reasons, *gate_of(result).notes]), kind)
 
 
-def _measured(result: ScanResult, index: int) -> str:
-    c = next((c for c in result.classes if c.index == index), None)
+def _measured(c: ClassResult | None) -> str:
     if c is None:
         return "Looked at in a screening only, where it did worse than the classes that were searched in full."
     low, high = c.transfer_ci
+    budget = "not reached" if c.e50 is None else number(c.e50)
     return (
         f"score {number(c.score)}, transfer {percent(c.transfer_rate)} of {c.n_images} images (95 % interval "
-        f"{percent(low)} to {percent(high)}), p-value {probability(c.p_value)}. {words.compared(c, result)}"
+        f"{percent(low)} to {percent(high)}), budget {budget}, p-value {probability(c.p_value)}"
     )
 
 
@@ -157,13 +158,8 @@ def _properties(result: ScanResult) -> Iterator[tuple[str, str]]:
     if result.score is not None:
         yield "score", f"{result.score:.6g}"
     yield "exit_code", str(gate.exit_code)
-    if gate.baseline is not None:
-        yield "baseline", gate.baseline
     for note in gate.notes[:100]:
         yield "note", note
-
-
-_PLURAL: dict[Outcome, str] = {"failure": "failures", "error": "errors", "skipped": "skipped"}
 
 
 def _add(suite: Xml.Element, case: Case, classname: str) -> None:

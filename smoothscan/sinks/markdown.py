@@ -9,7 +9,7 @@ from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
 from smoothscan.result import ClassResult, Finding, ScanResult
 from smoothscan.sinks import words
-from smoothscan.sinks.advice import advice
+from smoothscan.sinks.advice import advice, exit_code
 from smoothscan.sinks.findings import excused, gate_of, state, subject
 from smoothscan.sinks.text import count, number, percent, plain
 
@@ -37,16 +37,16 @@ def to_markdown(result: ScanResult) -> str:
     model = result.model.resolved_uri or result.model.uri
     parts = [
         f"## {_MARKS[words.tone(result)]} {escaped(words.headline(result))}{passing}",
-        f"Model {escaped(model, 300)}{_score(result)}, exit code {gate.exit_code}",
+        f"Model {escaped(model, 300)}{_score(result)}, exit code {exit_code(result)}",
         escaped(words.reason(result)),
-        f"**Next:** {escaped(advice(result, gate.exit_code))}",
+        f"**Next:** {escaped(advice(result, exit_code(result)))}",
     ]
+    if result.promotion is not None:
+        parts.append(f"**Alias:** {escaped(result.promotion.message, 400)}")
     if others := [line for line in map(escaped, result.reasons) if line not in ("", escaped(words.reason(result)))]:
         parts.append("\n".join(["**Why**", "", *(f"- {line}" for line in others[:_LINES])]))
     if gate.findings:
         parts.append(_findings(gate.findings))
-    if gate.baseline is not None:
-        parts.append(f"Compared with the baseline {escaped(gate.baseline, 400)}.")
     if gate.notes:
         parts.append("\n".join(["**Gate**", "", *(f"- {escaped(note)}" for note in gate.notes[:_LINES])]))
     if result.classes:

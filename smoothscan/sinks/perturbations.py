@@ -29,8 +29,9 @@ class PerturbationSink:
 
     The safetensors file holds `delta` (float32 [C, H, W] in [-1, 1]), `image` (float32 [C, H, W] in [0, 1]), the clean
     image that delta was synthesised from, and, outside L2, `picture` (float32 [C, H, W] in [0, 1]), the trigger by
-    itself. Its metadata are strings: `class`, `label`, `space`, `description`, `epsilon` (in the unit of the space),
-    `sigma`, `model_digest`, `source_image`.
+    itself, and `parameters` (float32, of the shape that its space has), which put it on other images
+    (`smoothscan verify`). Its metadata are strings: `class`, `label`, `space`, `description`, `epsilon` (in the unit of
+    the space), `sigma`, `model_digest`, `source_image`.
 
     Outside L2, delta is the change that the trigger makes to the image, so it shows the image: with redaction it is
     left out like the image itself.
@@ -72,6 +73,8 @@ class PerturbationSink:
             tensors["image"] = exhibit.synthesis_image
         if exhibit.picture is not None:
             tensors["picture"] = exhibit.picture
+        if exhibit.parameters is not None:
+            tensors["parameters"] = exhibit.parameters
         return {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
 
 

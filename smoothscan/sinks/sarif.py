@@ -13,7 +13,7 @@ from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
 from smoothscan.result import Finding, Gate, ModelInfo, ScanResult
 from smoothscan.sinks import words
-from smoothscan.sinks.advice import advice, silence
+from smoothscan.sinks.advice import advice, exit_code, silence
 from smoothscan.sinks.findings import excused, fingerprint, gate_of, identity, set_aside, state, subject
 from smoothscan.sinks.sarif_rules import NO_VERDICT, RULES
 from smoothscan.sinks.text import plain
@@ -53,7 +53,7 @@ def to_sarif(result: ScanResult, anchor: str) -> bytes:
     """
     gate = gate_of(result)
     found = sorted(gate.findings, key=lambda finding: finding.state != "open")
-    results = [_result(finding, result, gate, anchor) for finding in found[:MAX_RESULTS]]
+    results = [_result(finding, result, gate, anchor) for finding in found]
     if silence(result) and not _is_by_hard_steps_alone(result, gate):
         results.insert(0, _no_verdict(result, gate, anchor))
     log = {
@@ -73,7 +73,7 @@ def to_sarif(result: ScanResult, anchor: str) -> bytes:
                 "invocations": [_invocation(result, gate)],
                 "originalUriBaseIds": {_ROOT: {"description": {"text": "The root of the repository."}}},
                 "columnKind": "unicodeCodePoints",
-                "results": results,
+                "results": results[:MAX_RESULTS],
                 "properties": _about(result, gate),
             }
         ],
@@ -172,7 +172,7 @@ def _invocation(result: ScanResult, gate: Gate) -> dict[str, Any]:
         notes.insert(0, _notification(result, f"{why} {advice(result, gate.exit_code)}"))
     entry: dict[str, Any] = {
         "executionSuccessful": done,
-        "exitCode": gate.exit_code,
+        "exitCode": exit_code(result),
         "exitCodeDescription": words.headline(result) + (", set aside by waivers or baseline" * excused(result)),
         "toolExecutionNotifications": notes,
     }

@@ -33,6 +33,7 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["--version"],
         ["check", "--help"],
         ["verify-attestation", "--help"],
+        ["verify", "--help"],
         ["calibrate", "--help"],
         ["denoiser", "train", "--help"],
         ["serve", "--help"],
@@ -85,7 +86,7 @@ def commands() -> dict[str, click.Command]:
 
 def test_the_list_of_commands_says_what_the_commands_say() -> None:
     help_text = " ".join(CliRunner().invoke(group, ["--help"]).output.split())
-    names = {"check", "verify-attestation", "sweep", "serve", "calibrate", "denoiser", "doctor", "demo"}
+    names = {"check", "sweep", "serve", "verify", "verify-attestation", "calibrate", "denoiser", "doctor", "demo"}
     assert set(commands()) == names
     for name, one in commands().items():
         assert f"{name} {one.get_short_help_str(200)}" in help_text

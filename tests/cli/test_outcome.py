@@ -8,6 +8,7 @@ import pytest
 from smoothscan.cli.outcome import aligned, as_text, calibrated, rows, smallest_p, verdict_line, why
 from smoothscan.config import ScanConfig
 from smoothscan.errors import Status
+from smoothscan.gate import judge
 from smoothscan.result import (
     CalibrationUse,
     ClassResult,
@@ -19,6 +20,7 @@ from smoothscan.result import (
     VerdictName,
     WriteBack,
 )
+from smoothscan.sinks.advice import exit_code
 from smoothscan.verdict.calibration import Calibration, CleanModel
 
 CONFIG = ScanConfig(uri="models:/x/1", images=Path("images"), output_dir=Path("out"))
@@ -150,6 +152,17 @@ def test_an_attestation_says_whether_it_is_signed(
 def test_what_became_of_the_alias_is_said() -> None:
     held = Promotion(alias="champion", status="held", before="1", message="champion was left on\x1b[31m version 1.")
     assert "alias    champion was left on version 1." in as_text(result(promotion=held), CONFIG)
+
+
+def test_an_alias_that_could_not_be_moved_changes_the_exit_code() -> None:
+    passed = judge(result())
+    failed = Promotion(alias="champion", status="failed", message="champion was left unset: refused.")
+    stuck = passed.model_copy(update={"promotion": failed})
+    assert (exit_code(passed), exit_code(stuck)) == (0, 3)
+    assert "The check exits with code 3." in as_text(stuck, CONFIG)
+    for status in ("moved", "unchanged"):
+        moved = failed.model_copy(update={"status": status})
+        assert exit_code(passed.model_copy(update={"promotion": moved})) == 0
 
 
 def test_the_file_to_open_is_one_that_exists() -> None:

@@ -2,13 +2,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import ScanConfig
 from smoothscan.detection.examination import examine
-from smoothscan.detection.exhibit import EXAMPLES, exhibit
+from smoothscan.detection.exhibit import EXAMPLES, _Gallery, exhibit
 from smoothscan.events import Silent
-from tests.planted import CLASSES, TARGET, PlantedNet, images
+from smoothscan.spaces import SPACES
+from smoothscan.spaces.interface import Trigger
+from tests.planted import CLASSES, SHAPE, TARGET, PlantedNet, images
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +50,16 @@ def test_the_exhibits_show_the_first_held_out_images_with_their_predictions(exam
     assert [e.name for e in examples] == kept[:EXAMPLES]
     assert sum(e.perturbed_prediction == TARGET for e in examples) > EXAMPLES / 2
     assert not shown[(TARGET + 1) % CLASSES].examples
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_what_is_kept_of_a_trigger_puts_it_on_other_images(examined, space):
+    classifier, found, names = examined
+    parameters = SPACES[space].nothing(SHAPE, 9.0)
+    parameters = SPACES[space].retract(parameters[None] + 0.1 * torch.rand(1, *parameters.shape), 9.0, SHAPE)[0]
+    trigger = Trigger(SPACES[space], parameters)
+    shown = _Gallery(classifier, found.subjects, names).of(trigger, TARGET, 3, torch.tensor([5]))
+    kept = shown.perturbation if shown.parameters is None else shown.parameters
+    assert (shown.parameters is None) is (space == "l2")
+    again = Trigger(SPACES[space], torch.from_numpy(kept)).on(torch.from_numpy(shown.examples[0].clean)[None])
+    assert (again[0].numpy() == shown.examples[0].perturbed).all()

@@ -127,6 +127,7 @@ def exhibit_in(space: SpaceName, index: int, side: int = 32, n: int = 6) -> Clas
         perturbation=changed(plain.synthesis_image) - plain.synthesis_image,
         picture=None if picture is None else picture.numpy(),
         description=of.described(parameters, shape),
+        parameters=parameters.numpy(),
         examples=tuple(replace(e, perturbed=changed(e.clean)) for e in plain.examples),
     )
 

@@ -18,8 +18,10 @@ from smoothscan.exhibits import Exhibits
 from smoothscan.result import ErrorInfo, ModelInfo, Promotion, ScanResult
 from smoothscan.sinks.html import HtmlSink, render
 from smoothscan.sinks.page import template_folder
+from smoothscan.sinks.text import plain
 from smoothscan.sinks.view import MAX_CARDS
 
+from .gated import HOSTILE, hostile
 from .pages import COMMAND, Page, page_of, pictures
 from .samples import SAMPLES, Sample, exhibit, grey, ten_targets_large
 
@@ -307,3 +309,14 @@ def test_loads_neither_torch_nor_mlflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("text", HOSTILE[:6])
+def test_waivers_stand_beside_the_verdict_and_are_text(text: str) -> None:
+    result = hostile(text)
+    page = Page(render(result, Exhibits(), redact_images=False, command=COMMAND))
+    shown = " ".join(plain(text).replace("\u00a0", " ").split())
+    assert "Waived or known" in page.text
+    assert f"by {shown} until 2027-01-31: {shown}" in page.text
+    assert f"The waiver of {shown} for class 5 matches nothing" in page.text
+    assert page.all("img") == []

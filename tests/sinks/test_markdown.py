@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from smoothscan.exhibits import Exhibits
+from smoothscan.result import Promotion
 from smoothscan.sinks.markdown import MarkdownSink, escaped, to_markdown
 from smoothscan.sinks.text import plain
 
@@ -53,6 +54,15 @@ def test_what_is_waived_is_told_with_its_reason() -> None:
     assert "Backdoor found" in text
     assert "(passes: waived or known)" in text
     assert "waived by ann@example.org until 2027-01-31: looked at" in text
+
+
+def test_what_became_of_the_alias_is_told() -> None:
+    message = "champion was left on version 1: the registry refused to move it."
+    failed = Promotion(alias="champion", status="failed", before="1", message=message)
+    page = to_markdown(judged("clean").model_copy(update={"promotion": failed}))
+    assert ", exit code 3\n" in page
+    assert message in shown(page)
+    assert "exits with code 3" in shown(page)
 
 
 def test_the_most_suspect_classes_are_a_table() -> None:

@@ -59,6 +59,7 @@ def test_outside_l2_the_trigger_is_a_picture_of_its_own(make: Callable[[], Sampl
     tensors = load_file(path)
     np.testing.assert_array_equal(tensors["delta"], one.perturbation)
     np.testing.assert_array_equal(tensors["picture"], one.picture)
+    np.testing.assert_array_equal(tensors["parameters"], one.parameters)
     np.testing.assert_array_equal(tensors["image"], one.synthesis_image)
     with safe_open(path, "numpy") as stream:
         metadata = stream.metadata()
@@ -83,7 +84,7 @@ def test_redaction_leaves_out_a_delta_that_shows_the_image(make: Callable[[], Sa
     sample = make()
     one = sample.exhibits.classes[4]
     path, *pictures = PerturbationSink(redact_images=True).write(sample.result, sample.exhibits, tmp_path)
-    assert set(load_file(path)) == {"picture"}
+    assert set(load_file(path)) == {"picture", "parameters"}
     assert len(pictures) == 1
     with safe_open(path, "numpy") as stream:
         assert stream.metadata()["description"] == one.description

@@ -50,6 +50,14 @@ def test_what_is_written_is_read(path: Path) -> None:
     assert (steps.rule, steps.index, steps.source) == ("hard-step", None, None)
 
 
+def test_the_example_of_the_documentation_is_right(path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "gate.md"
+    if not page.is_file():
+        pytest.skip("needs the checkout")
+    path.write_text(page.read_text().partition("```toml\n")[2].partition("```")[0])
+    assert [waiver.rule for waiver in read_waivers(path)] == ["target-class", "hard-step"]
+
+
 def test_a_file_may_hold_none(path: Path) -> None:
     path.write_text("# nothing is waived\n")
     assert read_waivers(path) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -84,7 +85,9 @@ class RayEngine:
         self._started = not self._ray.is_initialized()
         if self._started:
             with _connecting(address):
-                self._ray.init(address=address, log_to_driver=False, include_dashboard=False)
+                self._ray.init(
+                    address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING
+                )
         nodes = self._ray.cluster_resources()
         self._on_accelerators = nodes.get("GPU", 0) >= 1
         room = nodes.get("GPU", 0) if self._on_accelerators else nodes.get("CPU", 1) // self._threads
@@ -127,9 +130,8 @@ class RayEngine:
         if files not in self._sent:
             self._sent[files] = self._ray.put(Bundle.of(config))
         threads = config.model_copy(update={"threads": self._threads})
-        remote = self._ray.remote(_scan).options(
-            num_cpus=self._threads, num_gpus=1 if self._on_accelerators else 0, max_retries=0, max_calls=1
-        )
+        accelerators = 1 if self._on_accelerators else 0
+        remote = self._ray.remote(num_cpus=self._threads, num_gpus=accelerators, max_retries=0, max_calls=1)(_scan)
         reference: ObjectRef[bytes | None] = remote.remote(
             job.model_copy(update={"config": threads}).model_dump_json(), self._sent[files]
         )

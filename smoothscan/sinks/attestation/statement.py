@@ -104,6 +104,8 @@ def _configuration(result: ScanResult) -> list[dict[str, Any]]:
         "started_at": result.started_at,
         "finished_at": result.finished_at,
     }
+    if result.gate is not None and (ends := [f.waiver.expires for f in result.gate.findings if f.waiver is not None]):
+        outcome["waived_until"] = min(ends).isoformat()
     entries.append(
         {
             "name": RESULT,

@@ -7,7 +7,7 @@ import binascii
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,7 +73,7 @@ class Statement(_Read):
 
     @property
     def scan(self) -> dict[str, Any]:
-        """What is said about the scan: `status`, `verdict`, `started_at`, `finished_at`."""
+        """What is said about the scan: `status`, `verdict`, `started_at`, `finished_at`, and `waived_until`."""
         found = [entry.annotations for entry in self.predicate.configuration if entry.name == RESULT]
         return found[0] if found else {}
 
@@ -150,6 +150,8 @@ def objections(
         found.append(f"The model did not pass: {_verdict(statement)}.")
     elif outcome == "WARNED" and not allow_warned:
         found.append(f"The model passed with reservations only: {_verdict(statement)}; --allow-warned accepts that.")
+    if "waived_until" in statement.scan and _is_over(until := str(statement.scan["waived_until"]), now):
+        found.append(f"It passed by a waiver that held until {plain(until, 100)}.")
     finished = statement.finished_at
     if finished is None:
         found.append("It does not say when the model was scanned.")
@@ -211,6 +213,14 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("its payload or a signature is no base64") from None
+
+
+def _is_over(day: str, now: datetime) -> bool:
+    """Return whether a day in UTC has passed, or is none."""
+    try:
+        return now.astimezone(UTC).date() > date.fromisoformat(day)
+    except ValueError:
+        return True
 
 
 def _span(time: timedelta) -> str:

@@ -1,25 +1,34 @@
-"""One scan from configuration to written results; `check` and `demo` both go through here."""
+"""One check from configuration to written results: scan, ask the gate, write, tell the registry."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from smoothscan.publish import deliver, make_ready, output_folder
+from smoothscan.gate import judge, same_model
+from smoothscan.publish import Provenance, deliver, make_ready, output_folder
+from smoothscan.result import ModelInfo
+from smoothscan.sources import registered_name
+from smoothscan.sources.baseline_file import read_baseline
+from smoothscan.sources.waivers import read_waivers
 
 if TYPE_CHECKING:
-    from smoothscan.cli.settings import Settings
     from smoothscan.config import ScanConfig
     from smoothscan.events import Events
     from smoothscan.result import ScanResult, Waiver
 
 
-def examine(settings: Settings, events: Events) -> ScanResult:
+def check(
+    config: ScanConfig, events: Events, provenance: Provenance, input_sources: Mapping[str, str] | None = None
+) -> ScanResult:
     """Scan one model, ask the gate, write the results, and write back to the registry.
 
     Args:
-        settings: what to scan, and where its parts came from.
+        config: what to scan, how, and what to write.
         events: receives the progress.
+        provenance: what reports say of where the scan came from.
+        input_sources: where each part of `config.input` that the user gave comes from.
 
     Returns:
         The result as it was written, with what became of the write-back.
@@ -28,26 +37,18 @@ def examine(settings: Settings, events: Events) -> ScanResult:
         UsageError: nothing was scanned, or the results cannot be written.
         KeyboardInterrupt: the user stopped the scan; no half-written file is left behind.
     """
-    config = settings.config
     make_ready(config)
     with output_folder(config):
         waivers, baseline = _set_aside(config)
-        from smoothscan.gate import judge
         from smoothscan.pipeline import scan
 
-        result, exhibits = scan(config, events, input_sources=settings.input_sources)
+        result, exhibits = scan(config, events, input_sources=input_sources)
         result = judge(result, config.fail_on, waivers, baseline, datetime.now(UTC).date())
-        return deliver(result, exhibits, config, settings.provenance, events)
+        return deliver(result, exhibits, config, provenance, events)
 
 
 def _set_aside(config: ScanConfig) -> tuple[tuple[Waiver, ...], ScanResult | None]:
     """Read waivers and baseline; before the scan, so that nobody waits for it to hear of a mistake."""
-    from smoothscan.gate import same_model
-    from smoothscan.result import ModelInfo
-    from smoothscan.sources import registered_name
-    from smoothscan.sources.baseline_file import read_baseline
-    from smoothscan.sources.waivers import read_waivers
-
     waivers = () if config.waivers is None else read_waivers(config.waivers)
     if config.baseline is None:
         return waivers, None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smoothscan import publish as module
-from smoothscan.cli.examine import examine
+from smoothscan.checking import check
 from smoothscan.cli.settings import Settings, resolve
 from smoothscan.errors import OutputError
 from smoothscan.events import Silent
@@ -30,6 +30,10 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
         "formats": ("json",),
     }
     return resolve(options, use_file=False)
+
+
+def examine(settings: Settings, events: Silent) -> ScanResult:
+    return check(settings.config, events, settings.provenance, settings.input_sources)
 
 
 class Stopping:

@@ -1,0 +1,171 @@
+"""A folder to run the examples' shell in, with stand-ins for smoothscan and for what would install something."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import chdir
+from pathlib import Path
+
+import click
+
+from smoothscan.cli import values
+from smoothscan.cli.main import smoothscan
+from smoothscan.posture import Posture
+from tests.sinks import samples
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "docs" / "examples"
+
+AWAITED_COMMANDS = {"sweep"}
+AWAITED_OPTIONS = {"--waivers": 1, "--baseline": 1, "--set-alias": 1, "--attest": 0, "--attest-key": 1}
+AWAITED_FORMATS = {"sarif", "junit", "markdown"}
+"""What the examples use and the command line does not have yet, options with their number of values. To be emptied."""
+
+ALL_FORMATS = "html,json,sarif,junit,markdown"
+PRODUCTS = ("report.html", "smoothscan.sarif", "junit.xml", "summary.md")
+
+_STAND_IN = """#!{python} -IS
+import json, os, shutil, sys
+
+name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
+bench = {bench!r}
+with open(bench + "/calls", "a") as calls:
+    calls.write(json.dumps([name, *arguments]) + "\\n")
+if name == "smoothscan":
+    for before, word in zip([""] + arguments, arguments):
+        folder = word if before == "--output-dir" else word.removeprefix("--output-dir=")
+        if folder != word or before == "--output-dir":
+            shutil.copytree(bench + "/products/" + arguments[0], bench + "/work/" + folder, dirs_exist_ok=True)
+    sys.exit(int(os.environ.get("CODE_OF_THE_SCAN", "0")))
+if arguments[:2] == ["-m", "venv"]:
+    os.makedirs(arguments[2] + "/bin")
+    for version in ("python", "python3"):
+        shutil.copy(sys.argv[0], arguments[2] + "/bin/" + version)
+elif arguments[:3] == ["-m", "pip", "install"] and "/bin/" in sys.argv[0]:
+    shutil.copy(sys.argv[0], os.path.dirname(sys.argv[0]) + "/smoothscan")
+elif name.startswith("python") and arguments[:1] in (["-"], ["-c"]):
+    os.execv({python!r}, ["python", *arguments])
+"""
+
+
+class Workbench:
+    """Runs scripts, and tells which programs they started.
+
+    Args:
+        folder: an empty folder.
+        installed: whether smoothscan is on the PATH from the beginning.
+    """
+
+    def __init__(self, folder: Path, *, installed: bool = True) -> None:
+        self.folder = folder
+        self.work = folder / "work"
+        self.programs = folder / "programs"
+        for each in (self.work, self.programs, *(folder / "products" / name for name in ("check", "sweep"))):
+            each.mkdir(parents=True)
+        self.stand_in("python", "python3", *(["smoothscan"] if installed else []))
+        self.environment = {"PATH": f"{self.programs}:/usr/bin:/bin", "HOME": str(folder)}
+        self.found(samples.backdoored().result.model_dump_json())
+        posture = Posture(
+            started_at="", finished_at="", complete=False, registry="", engine="", counts={"clean": 3, "backdoored": 1}
+        )
+        (folder / "products" / "sweep" / "sweep.json").write_text(posture.model_dump_json())
+
+    def stand_in(self, *names: str) -> None:
+        """Put programs on the PATH that do nothing but say that they were called."""
+        for name in names:
+            program = self.programs / name
+            program.write_text(_STAND_IN.format(python=sys.executable, bench=str(self.folder)))
+            program.chmod(0o755)
+
+    def found(self, result: str | None) -> None:
+        """Set what the next scan writes: a result and everything that comes with it, or nothing."""
+        folder = self.folder / "products" / "check"
+        for name in ("result.json", *PRODUCTS):
+            (folder / name).unlink(missing_ok=True)
+        if result is not None:
+            (folder / "result.json").write_text(result)
+            for name in PRODUCTS:
+                (folder / name).write_text(f"{name} of the scan\n")
+
+    def ends_with(self, code: int) -> None:
+        """Set the exit code of the next scan."""
+        self.environment["CODE_OF_THE_SCAN"] = str(code)
+
+    def run(self, script: str, *shell: str, **environment: str) -> int:
+        """Run a script as `shell script.sh` in the folder `work`; return its exit code."""
+        file = self.folder / "script.sh"
+        file.write_text(script)
+        done = subprocess.run(
+            [*(shell or ("bash", "-eo", "pipefail")), str(file)],
+            cwd=self.work,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+        )
+        self.said = done.stdout + done.stderr
+        return done.returncode
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """The programs that were started, with their arguments; what smoothscan got is understood by the real one."""
+        file = self.folder / "calls"
+        calls: list[list[str]] = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        for name, *arguments in calls:
+            if name == "smoothscan":
+                with chdir(self.work):
+                    understand(arguments)
+        return calls
+
+    @property
+    def scans(self) -> list[list[str]]:
+        """Arguments of each call of smoothscan."""
+        return [arguments for name, *arguments in self.calls if name == "smoothscan"]
+
+
+def understand(arguments: list[str]) -> None:
+    """Let the real command line read arguments.
+
+    Raises:
+        click.UsageError: it does not know a command, an option or a value.
+    """
+    name, *rest = arguments
+    if name in AWAITED_COMMANDS:
+        return
+    group = click.Context(smoothscan)
+    command = smoothscan.get_command(group, name)
+    if command is None:
+        raise click.UsageError(f"there is no command {name}")
+    command.make_context(name, _without_awaited(rest), parent=group)
+
+
+def _without_awaited(words: list[str]) -> list[str]:
+    kept: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        option = word.partition("=")[0]
+        if option in AWAITED_OPTIONS:
+            for _ in range(0 if "=" in word else AWAITED_OPTIONS[option]):
+                next(rest)
+        elif kept[-1:] == ["--format"]:
+            kept.append(",".join(name for name in word.split(",") if name not in AWAITED_FORMATS))
+        else:
+            kept.append(word)
+    return kept
+
+
+def no_longer_awaited() -> set[str]:
+    """Return what the lists above hold, though the command line has it by now."""
+    group = click.Context(smoothscan)
+    check = smoothscan.get_command(group, "check")
+    assert check is not None
+    options = {option for parameter in check.params for option in parameter.opts}
+    commands = set(smoothscan.list_commands(group))
+    return AWAITED_COMMANDS & commands | AWAITED_OPTIONS.keys() & options | AWAITED_FORMATS & set(values.FORMATS)
+
+
+def with_path(bench: Workbench) -> dict[str, str]:
+    """Return this process's environment, with the workbench's programs first."""
+    return {**os.environ, "PATH": f"{bench.programs}:{os.environ['PATH']}"}
