@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_USER_INFO = re.compile(r"//[^/@\s]*@")
+_USER_INFO = re.compile(r"//[^/?#\s]*@")  # up to the last @: not everybody quotes those in a password
 
 
 def without_credentials(text: str) -> str:

@@ -24,19 +24,25 @@ def folder_of(name: str, version: str) -> Path:
     """Return the folder of a version, relative to that of the sweep: `<name>/<version>`.
 
     What no folder can be called, or what would lead elsewhere, is written in per cent signs; of very long names the end
-    is a digest.
+    is a digest. Names that differ in upper and lower case alone share a folder on file systems that do not tell these
+    apart.
     """
-    plain = quote(name.encode("utf-8", "surrogateescape"), safe=" ()+,@=")
-    if plain in (POSTURE, PAGE) or plain.startswith("."):
-        plain = f"%{ord(plain[0]):02X}{plain[1:]}"
-    if len(plain) > _LONGEST:
-        plain = f"{plain[:_LONGEST]}-{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
-    return Path(plain) / quote(version, safe="")
+    return Path(_part(name)) / _part(version)
 
 
 def place_of(folder: Path) -> str:
     """Return what tells a folder of results from all others: machine and path."""
     return f"{socket.gethostname()}:{folder.resolve()}"[-500:]
+
+
+def _part(text: str) -> str:
+    data = text.encode("utf-8", "surrogatepass")
+    plain = quote(data, safe=" ()+,@=")
+    if plain in (POSTURE, PAGE) or plain.startswith("."):
+        plain = f"%{ord(plain[0]):02X}{plain[1:]}"
+    if len(plain) > _LONGEST:  # the digest is long enough that nobody finds two names with the same
+        plain = f"{plain[:_LONGEST]}-{hashlib.sha256(data).hexdigest()[:32]}"
+    return plain
 
 
 @contextmanager

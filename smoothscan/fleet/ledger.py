@@ -11,6 +11,7 @@ written twice.
 
 from __future__ import annotations
 
+import sqlite3
 import time
 import uuid
 import zlib
@@ -65,6 +66,8 @@ _ABANDONED = 3600.0
 """Seconds after which nobody is at a scan any more that was judged but not recorded."""
 _BUSY = 60.0
 """Seconds that a process waits for another one that writes to the same SQLite file."""
+_AGAIN = 0.05
+"""Seconds between two attempts at that."""
 
 
 @dataclass(frozen=True)
@@ -118,21 +121,22 @@ class Ledger:
     def __init__(self, url: str) -> None:
         self.shown = without_credentials(url)
         """The URL without credentials."""
-        if "://" not in url:
-            Path(url).absolute().parent.mkdir(parents=True, exist_ok=True)
-            url = f"sqlite:///{Path(url).absolute()}"
         try:
-            arguments = {"timeout": _BUSY, "check_same_thread": False} if url.startswith("sqlite") else {}
-            self._engine = sql.create_engine(url, connect_args=arguments, pool_pre_ping=True)
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            # What is no URL is a path, and no string is parsed: the name of a file may hold a question mark.
+            address = url if "://" in url else sql.URL.create("sqlite", database=str(Path(url).absolute()))
+            arguments = {"timeout": _BUSY, "check_same_thread": False} if _is_sqlite(address) else {}
+            self._engine = sql.create_engine(address, connect_args=arguments, pool_pre_ping=True)
+        except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
             raise ConfigError(
-                f"The ledger {self.shown} cannot be opened: {error}",
+                f"The ledger {self.shown} cannot be opened: {without_credentials(str(error))}",
                 "Pass a file, or a URL that SQLAlchemy understands, with its driver installed.",
             ) from None
         with self._reached():
+            if "://" not in url:
+                Path(url).absolute().parent.mkdir(parents=True, exist_ok=True)
             if self._engine.dialect.name == "sqlite":
                 sql.event.listen(self._engine, "connect", _durable)
-            _TABLES.create_all(self._engine)
+            self._make_tables()
 
     def __enter__(self) -> Self:
         return self
@@ -237,6 +241,14 @@ class Ledger:
             return None
         return result.model_copy(update={"write_back": written})
 
+    def _make_tables(self) -> None:
+        try:
+            _TABLES.create_all(self._engine)
+        except SQLAlchemyError:
+            # Of several processes that start on a new database at once, all but one are told that it is there.
+            if not sql.inspect(self._engine).has_table(_SCANS.name):
+                raise
+
     def _update(self, scan_id: str, **values: Any) -> None:
         with self._reached(), self._engine.begin() as connection:
             connection.execute(_SCANS.update().where(_SCANS.c.scan_id == scan_id).values(**values))
@@ -245,7 +257,7 @@ class Ledger:
     def _reached(self) -> Iterator[None]:
         try:
             yield
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             reason = without_credentials(str(getattr(error, "orig", None) or error).partition("\n")[0])
             raise LedgerError(
                 f"The ledger {self.shown} cannot be used: {reason}",
@@ -261,9 +273,21 @@ def default_ledger() -> Path:
 def _durable(connection: Any, _record: Any) -> None:
     """Let readers and a writer work at the same time, and lose nothing when the machine goes down."""
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    give_up = time.monotonic() + _BUSY
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:  # SQLite itself does not wait for another one that changes the mode
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(_AGAIN)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _is_sqlite(address: str | sql.URL) -> bool:
+    return sql.make_url(address).get_backend_name() == "sqlite"
 
 
 def _is(registry: str, version: Registered) -> tuple[Any, ...]:

@@ -50,11 +50,12 @@ def shares(
     """
     if device == "cpu":
         accelerators = ()
+    named = device not in ("auto", "cpu", "cuda")  # such as cuda:1; who uses it sees the others too, so that 1 is right
     if workers is None:
         room = max(1, psutil.virtual_memory().total // (NEEDED_BYTES + 2 * memory_bytes))
-        workers = len(accelerators) or max(1, min(cores // (threads or 1), room))
+        workers = len(accelerators[:1] if named else accelerators) or max(1, min(cores // (threads or 1), room))
     each = threads or max(1, cores // workers)
-    own = device in ("auto", "cuda") and accelerators
+    own = accelerators and not named
     return tuple(Share(each, accelerators[n % len(accelerators)] if own else None) for n in range(workers))
 
 

@@ -28,7 +28,7 @@ class Shard(Frozen):
 
     def has(self, version: Registered) -> bool:
         """Tell whether a version is in this part; each is in exactly one, whatever else the registry holds."""
-        key = f"{version.name}\n{version.version}".encode("utf-8", "surrogateescape")
+        key = f"{version.name}\n{version.version}".encode("utf-8", "surrogatepass")
         return int.from_bytes(hashlib.sha256(key).digest()[:8]) % self.count == self.index
 
     def __str__(self) -> str:

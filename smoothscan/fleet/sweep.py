@@ -24,7 +24,7 @@ from smoothscan.fleet.standing import standing_of, standing_so_far, summary
 from smoothscan.packed import PackedError, unpack
 from smoothscan.posture import Standing
 from smoothscan.publish import REPORT, RESULT, clear_up, deliver, publish
-from smoothscan.result import ModelInfo, ScanResult
+from smoothscan.result import ModelInfo, ScanResult, WriteBack
 from smoothscan.sinks.json_file import JsonSink
 from smoothscan.sources.inventory import Registered, Selection, registered_versions, registry_name
 
@@ -148,9 +148,9 @@ class Sweep:
         planned = self.look()
         self._work.mkdir(parents=True, exist_ok=True)
         self._clear()
-        self._record_what_was_left(planned)
+        recorded = self._record_what_was_left(planned)
         for each in planned:
-            if not each.due:
+            if not each.due and each.version.uri not in recorded:
                 self._keep(each)
         tasks = [_Task(each) for each in planned if each.due or (self._options.check_files and each.known)]
         self._waiting.extend(tasks)
@@ -217,8 +217,11 @@ class Sweep:
             job.into.unlink(missing_ok=True)
             self._waiting.append(_Task(task.planned, task.attempt + 1, time.monotonic() + pause))
             return
-        self._ledger.judge(job.scan_id, result, summary(task.planned, result))
-        self._record(job.scan_id, task.planned, result, exhibits, attempts=task.attempt)
+        planned = task.planned
+        if outcome.ended == "scanned" and not planned.due:
+            planned = replace(planned, due="files changed")
+        self._ledger.judge(job.scan_id, result, summary(planned, result))
+        self._record(job.scan_id, planned, result, exhibits, attempts=task.attempt)
 
     def _result_of(self, outcome: Outcome, planned: Planned) -> tuple[ScanResult, Exhibits]:
         """Return the result that a job came to, judged; of one that came to none, a result that says so."""
@@ -261,12 +264,18 @@ class Sweep:
         folder = config.output_dir.relative_to(self._options.output_dir).as_posix()
         return {"folder": folder, "report": f"{folder}/{REPORT}" if (config.output_dir / REPORT).exists() else None}
 
-    def _record_what_was_left(self, planned: tuple[Planned, ...]) -> None:
-        """Write what a sweep that was killed had judged, but not recorded."""
+    def _record_what_was_left(self, planned: tuple[Planned, ...]) -> set[str]:
+        """Write what a sweep that was killed had judged, but not recorded; return the URIs of these versions."""
         by_version = {(each.version.name, each.version.version): each for each in planned}
+        recorded = set()
         for entry in self._ledger.unrecorded(self._registry, self._place):
             each = by_version.get((entry.name, entry.version))
             if each is None or (result := self._ledger.result(entry.scan_id)) is None:
+                continue
+            if each.known != entry or entry.identity != each.version.identity:
+                # Its tags would replace those of a newer scan, or stand on a model that it knows nothing of.
+                message = "Another scan or another model has taken its place."
+                self._ledger.record(entry.scan_id, WriteBack(status="not_applicable", message=message))
                 continue
             exhibits = Exhibits()
             try:
@@ -274,6 +283,8 @@ class Sweep:
             except (OSError, PackedError):
                 self._watcher.info(f"{each.version.uri}: its pictures were lost when the sweep before was stopped")
             self._record(entry.scan_id, each, self._judge(result, each.order.config), exhibits, attempts=0)
+            recorded.add(each.version.uri)
+        return recorded
 
     def _record(self, scan_id: str, planned: Planned, result: ScanResult, exhibits: Exhibits, *, attempts: int) -> None:
         order = planned.order

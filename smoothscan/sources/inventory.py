@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from smoothscan.config import Frozen
 from smoothscan.credentials import without_credentials
@@ -109,10 +110,12 @@ def registry_name(tracking_uri: str | None, registry_uri: str | None) -> str:
 
     own = MLFLOW_REGISTRY_URI.get()  # type: ignore[no-untyped-call]
     uri = registry_uri or own or tracking_uri or mlflow.get_registry_uri()
-    scheme, database, path = uri.partition(":///")
-    if scheme.startswith("sqlite") and database:
-        uri = f"{scheme}:///{Path(path).absolute()}"
-    return without_credentials(uri)
+    scheme, _, path = uri.partition(":///")
+    if scheme.startswith("sqlite") and path:
+        return f"{scheme}:///{Path(path).resolve()}"
+    if uri.startswith("file:") or (":" not in uri and not uri.startswith("databricks")):
+        return Path(unquote(urlsplit(uri).path)).resolve().as_uri()
+    return without_credentials(uri).rstrip("/")
 
 
 def _versions(client: MlflowClient, expression: str | None) -> Iterator[ModelVersion]:
@@ -125,7 +128,7 @@ def _versions(client: MlflowClient, expression: str | None) -> Iterator[ModelVer
         yield from _paged(page)
     except mlflow_exception() as error:
         if expression and error.error_code == "INVALID_PARAMETER_VALUE":
-            message = shown(str(error).partition("\n")[0])
+            message = shown(str(error).partition("\n")[0].removeprefix(f"{error.error_code}: "))
             raise ConfigError(f"{expression!r} is no search expression of MLflow: {message}", _FILTER) from None
         raise
 
@@ -165,7 +168,7 @@ def _registered(version: ModelVersion, aliases: Sequence[str]) -> Registered:
     return Registered(
         name=name,
         version=number,
-        identity=hashlib.sha256(made.encode("utf-8", "surrogateescape")).hexdigest(),
+        identity=hashlib.sha256(made.encode("utf-8", "surrogatepass")).hexdigest(),
         created=(version.creation_timestamp or 0) / 1000,
         aliases=tuple(sorted(aliases)),
         stage=None if version.current_stage in (None, "", _NO_STAGE) else str(version.current_stage),

@@ -1,297 +1,639 @@
 from __future__ import annotations
 
-import shutil
+import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smoothscan import publish
+from smoothscan import publish as publishing
 from smoothscan.errors import ConfigError, OutputError
 from smoothscan.fleet import sweep as module
 from smoothscan.fleet.engines.interface import Job, Outcome
-from smoothscan.fleet.folders import WORK
+from smoothscan.fleet.folders import place_of
 from smoothscan.fleet.ledger import Ledger
+from smoothscan.fleet.plan import Shard
+from smoothscan.fleet.report import posture_of
 from smoothscan.packed import pack
-from smoothscan.result import ScanResult
+from smoothscan.posture import Posture, Standing
 from smoothscan.sinks import mlflow_registry
-from tests.sinks.mortal import Killed
-from tests.sinks.samples import Sample, clean, ended_early
+from smoothscan.sources.inventory import Registered, Selection
 
-from .stand import Pretender, Stand, flagged
+from .stubs import digest_of, exhibits, order, result
+from .world import Engine, Watch, World, ended, scanned
 
-
-def test_the_first_sweep_scans_all_the_second_none_and_a_new_version_one(stand: Stand) -> None:
-    stand.add("signs", 2)
-    stand.add("digits")
-    first = Pretender()
-    sweep = stand.sweep(first)
-    assert sorted(first.scanned) == ["models:/digits/1", "models:/signs/1", "models:/signs/2"]
-    assert {each.action for each in sweep.standings.values()} == {"scanned"}
-    assert (stand.out / "signs" / "2" / "result.json").is_file()
-    second = Pretender()
-    sweep = stand.sweep(second)
-    assert second.scanned == []
-    assert {(each.action, each.verdict, each.passed) for each in sweep.standings.values()} == {("kept", "clean", True)}
-    stand.add("signs")
-    third = Pretender()
-    stand.sweep(third)
-    assert third.scanned == ["models:/signs/3"]
-    assert len(stand.runs()) == 4
+_NUMBER = iter(range(10**6))
 
 
-def test_what_is_asked_for_is_scanned_again_and_so_is_what_has_other_settings(stand: Stand) -> None:
-    stand.add("signs")
-    stand.sweep()
-    again = Pretender()
-    stand.sweep(again, rescan=True)
-    stand.digest = "sha256:others"
-    stand.sweep(again)
-    assert len(again.scanned) == 2
+@pytest.fixture
+def world(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.chdir(tmp_path)  # MLflow's default store puts artifacts into the current folder
+    monkeypatch.setattr(module, "_PAUSE", 0.001)
+    return World(registry, tmp_path, f"sweep-{next(_NUMBER)}-")
 
 
-def test_a_forged_tag_changes_nothing(stand: Stand) -> None:
-    stand.add("signs")
-    client = stand.client()
-    client.set_model_version_tag("signs", "1", "smoothscan.verdict", "clean")
-    client.set_model_version_tag("signs", "1", "smoothscan.expires_at", "2099-01-01T00:00:00+00:00")
-    first = Pretender(flagged)
-    stand.sweep(first)
-    assert first.scanned == ["models:/signs/1"]
-    client.set_model_version_tag("signs", "1", "smoothscan.verdict", "clean")
-    sweep = stand.sweep(Pretender(flagged))
-    standing = sweep.standings["models:/signs/1"]
-    assert (standing.action, standing.verdict, standing.exit_code) == ("kept", "backdoored", 1)
+def posture(standings: dict[str, Standing]) -> Posture:
+    now = datetime.now(UTC)
+    return posture_of(standings.values(), started_at=now, registry="r", selection={}, engine="none")
 
 
-def test_a_kept_version_has_its_result_in_a_new_folder_too(stand: Stand) -> None:
-    stand.add("signs")
-    stand.sweep(Pretender(flagged))
-    shutil.rmtree(stand.out)
-    standing = stand.sweep().standings["models:/signs/1"]
-    written = ScanResult.model_validate_json((stand.out / "signs" / "1" / "result.json").read_text())
-    assert (standing.action, standing.folder, standing.report, written.verdict) == (
-        "kept",
-        "signs/1",
-        None,
-        "backdoored",
-    )
-
-
-@pytest.mark.parametrize(("now", "scanned"), [("unchanged", 0), ("changed", 1)])
-def test_files_are_looked_at_again_when_asked(stand: Stand, now: str, scanned: int) -> None:
-    stand.add("signs")
-    stand.sweep()
-    seen: list[str | None] = []
-
-    def answers(job: Job) -> Sample | Outcome:
-        seen.append(job.unless)
-        return Outcome(job=job, ended="unchanged") if now == "unchanged" else clean()
-
-    stand.sweep(Pretender(answers), check_files=True)
-    assert seen == ["sha256:" + "0" * 64]
-    assert len(stand.runs()) == 1 + scanned
-    with stand.ledger() as ledger:
-        assert {entry.state for entry in ledger.newest(registry(stand)).values()} == {"recorded"}
-
-
-def registry(stand: Stand) -> str:
-    return stand.tracking_uri
-
-
-def crashed(job: Job) -> Outcome:
-    return Outcome(job=job, ended="crashed", message="The scanning process died.")
-
-
-def test_a_crash_is_tried_again_and_then_recorded_as_a_failure(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.0)
-    stand.add("signs")
-    stand.add("digits")
-
-    def answers(job: Job) -> Sample | Outcome:
-        return crashed(job) if "signs" in job.config.uri else clean()
-
-    engine = Pretender(answers)
-    sweep = stand.sweep(engine, retries=2)
-    assert Counter(engine.scanned) == {"models:/signs/1": 3, "models:/digits/1": 1}
-    failed = sweep.standings["models:/signs/1"]
-    assert (failed.status, failed.verdict, failed.exit_code, failed.attempts) == ("failed", None, 3, 3)
-    assert "died" in failed.reason
-    assert stand.tags("signs", "1")["smoothscan.verdict"] == "failed"
-    later = Pretender()
-    stand.sweep(later)
-    assert later.scanned == ["models:/signs/1"], "what failed is due again, and only that"
-
-
-@pytest.mark.parametrize(("ended", "status"), [("overdue", "timed_out"), ("misused", "failed")])
-def test_what_will_not_get_better_is_not_tried_again(stand: Stand, ended: Any, status: str) -> None:
-    stand.add("signs")
-    engine = Pretender(lambda job: Outcome(job=job, ended=ended, message="So it is."))
-    standing = stand.sweep(engine).standings["models:/signs/1"]
-    assert len(engine.scanned) == 1
-    assert (standing.status, standing.exit_code) == (status, 3)
-
-
-def test_a_lost_server_is_tried_again_and_a_refused_model_is_not(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.0)
-    stand.add("signs")
-    refused = Pretender(lambda _job: ended_early("refused"))
-    stand.sweep(refused)
-    assert len(refused.scanned) == 1
-    assert stand.sweep(Pretender()).standings["models:/signs/1"].action == "kept"
-
-
-def test_settings_that_nothing_can_be_scanned_with_are_a_usage_error(stand: Stand) -> None:
-    stand.add("signs")
-    wrong = ConfigError("there are no images")
-    usual = stand.order_of
-    stand.order_of = lambda version: module.replace(usual(version), problem=wrong)  # type: ignore[method-assign]
-    with pytest.raises(ConfigError, match="no images"):
-        stand.sweep()
-
-
-def test_one_version_with_wrong_settings_fails_alone(stand: Stand) -> None:
-    stand.add("signs")
-    stand.add("digits")
-    usual = stand.order_of
-
-    def order_of(version: Any) -> Any:
-        problem = ConfigError("no such folder", "name another") if version.name == "signs" else None
-        return module.replace(usual(version), problem=problem)
-
-    stand.order_of = order_of  # type: ignore[method-assign]
-    engine = Pretender()
-    sweep = stand.sweep(engine)
-    assert engine.scanned == ["models:/digits/1"]
-    assert (sweep.standings["models:/signs/1"].status, sweep.standings["models:/signs/1"].reason) == (
-        "failed",
-        "no such folder",
-    )
-
-
-def test_a_finished_scan_of_a_killed_sweep_is_taken_as_it_is(stand: Stand) -> None:
-    stand.add("signs")
-
-    class Dying(Pretender):
-        def run(self, take: Any) -> Any:
-            for _ in super().run(take):
-                raise Killed  # the scan is on the disk, and nobody was told
-
-    with pytest.raises(Killed):
-        stand.sweep(Dying(flagged))
-    assert len(list((stand.out / WORK).glob("*.safetensors"))) == 1
-    later = Pretender()
-    standing = stand.sweep(later).standings["models:/signs/1"]
-    assert later.scanned == []
-    assert standing.verdict == "backdoored"
-    assert (stand.out / "signs" / "1" / "perturbations").is_dir()
-    assert list((stand.out / WORK).glob("*.safetensors")) == []
-
-
-def test_a_broken_finished_scan_is_done_again(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.0)
-    stand.add("signs")
-
-    def broken(job: Job) -> Outcome:
-        job.into.write_bytes(pack(clean().result, clean().exhibits)[:100])
-        return Outcome(job=job, ended="scanned")
-
-    engine = Pretender(lambda job: broken(job) if job.attempt == 1 else clean())
-    assert stand.sweep(engine).standings["models:/signs/1"].verdict == "clean"
-
-
-def test_what_somebody_else_has_scanned_since_is_respected(stand: Stand) -> None:
-    stand.add("signs", 2)
-
-    def answers(job: Job) -> Sample:
-        if job.config.uri.endswith("/2"):  # the first, for it is the newer one
-            other = Stand(stand.folder, stand.tracking_uri)
-            with other.ledger() as ledger:
-                sweep = other.prepared(Pretender(flagged), ledger, names=("signs",))
-                sweep._options = sweep._options.model_copy(update={"output_dir": stand.folder / "elsewhere"})
-                sweep._work = stand.folder / "elsewhere" / WORK
-                usual = other.order_of
-                sweep._order_of = lambda v: module.replace(
-                    usual(v),
-                    config=usual(v).config.model_copy(update={"output_dir": stand.folder / "elsewhere" / v.version}),
-                )
-                sweep.run()
-        return clean()
-
-    engine = Pretender(answers)
-    sweep = stand.sweep(engine)
-    assert engine.scanned == ["models:/signs/2"]
-    assert (sweep.standings["models:/signs/1"].action, sweep.standings["models:/signs/1"].verdict) == (
-        "kept",
-        "backdoored",
-    )
-
-
-@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OutputError("the disk is full")])
-def test_a_stopped_sweep_says_what_is_known_and_stops_its_engine(stand: Stand, stop: BaseException) -> None:
-    stand.add("signs", 2)
-    engine = Pretender(lambda job: clean() if job.config.uri.endswith("/2") else stop)
-    with stand.ledger() as ledger:
-        sweep = stand.prepared(engine, ledger)
-        with pytest.raises(type(stop)):
-            sweep.run()
+def test_the_first_sweep_scans_all_the_second_none_a_new_version_one(world: World) -> None:
+    one, two = world.register("a", versions=2)
+    (three,) = world.register("b")
+    engine, watch = Engine(), Watch()
+    standings = world.sweep(engine, watch)
+    assert Counter(engine.scanned) == Counter([one, two, three])
     assert engine.closed == 1
-    assert [each.action for each in sweep.standings.values()] == ["scanned", "pending"]
+    assert {each.action for each in standings.values()} == {"scanned"}
+    assert {each.due for each in standings.values()} == {"never scanned"}
+    assert [(done, total) for _, _, done, total in watch.settlings] == [(1, 3), (2, 3), (3, 3)]
+    world.assert_consistent(one, two, three)
+    standing = standings[one]
+    assert (standing.verdict, standing.exit_code, standing.passed, standing.attempts) == ("clean", 0, True, 1)
+    assert standing.folder == f"{world.prefix}a/1"
+    assert standing.write_back.status == "done"
+    assert posture(standings).complete
+
+    second, watch = Engine(), Watch()
+    again = world.sweep(second, watch)
+    assert second.jobs == []
+    assert watch.settlings == []
+    assert second.closed == 1
+    for uri, kept in again.items():
+        assert kept == standings[uri].model_copy(update={"action": "kept", "due": "", "attempts": 0})
+
+    new = world.add(f"{world.prefix}a")
+    third = Engine()
+    world.sweep(third)
+    assert third.scanned == [new]
+    world.assert_consistent(one, two, three, new)
 
 
-STEPS = [
-    (Ledger, "begin"),
-    (Ledger, "judge"),
-    (Ledger, "record"),
-    (module, "unpack"),
-    (module, "deliver"),
-    (publish, "publish"),
-    (mlflow_registry, "_open_run"),
-    (mlflow_registry, "_fill_run"),
-    (mlflow_registry, "_tag"),
-]
+def test_a_scan_names_the_settings_that_the_user_gave(world: World) -> None:
+    (uri,) = world.register("a")
+
+    def moved(job: Job) -> Outcome:  # as an engine does that scans elsewhere
+        config = {**job.config.model_dump(mode="json"), "images": "/tmp/elsewhere", "threads": 7}
+        return scanned(job, config=config)
+
+    world.sweep(Engine({f"{world.prefix}a": moved}))
+    assert world.written(uri)["config"]["images"] == "images"
+    assert world.written(uri)["config"]["threads"] is None
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("owner", "name"), STEPS, ids=lambda value: value if isinstance(value, str) else "")
-def test_killed_at_any_step_it_ends_as_if_it_had_not_been(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, when: str
+def test_only_a_part_of_the_registry(world: World) -> None:
+    uris = set(world.register(*"abcdefgh"))
+    done: list[str] = []
+    for index in range(3):
+        engine = Engine()
+        standings = world.sweep(engine, shard=Shard(index=index, count=3))
+        assert set(engine.scanned) == set(standings)
+        done += engine.scanned
+    assert sorted(done) == sorted(uris)
+    engine = Engine()
+    assert set(world.sweep(engine)) == uris
+    assert engine.jobs == []
+
+
+@pytest.mark.parametrize("verdict", ["clean", "backdoored"])
+def test_everything_may_be_scanned_again(world: World, verdict: str) -> None:
+    (uri,) = world.register("a")
+    world.sweep()
+    engine = Engine({f"{world.prefix}a": lambda job: scanned(job, verdict=verdict)})
+    standing = world.sweep(engine, rescan=True)[uri]
+    assert engine.scanned == [uri]
+    assert (standing.due, standing.verdict) == ("asked for", verdict)
+    assert world.tags(uri)["verdict"] == verdict
+    world.assert_consistent(uri)
+    assert world.states() == {"recorded": 2}
+
+
+def test_other_settings_are_another_scan(world: World) -> None:
+    (uri,) = world.register("a")
+    world.sweep()
+    world.digest = "sha256:new images"
+    does = {f"{world.prefix}a": lambda job: scanned(job, config_digest="sha256:new images")}
+    engine = Engine(does)
+    assert world.sweep(engine)[uri].due == "settings changed"
+    assert engine.scanned == [uri]
+    world.assert_consistent(uri)
+    assert world.sweep(Engine())[uri].action == "kept"
+
+
+def test_a_verdict_ends_to_hold(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (uri,) = world.register("a")
+    old = (datetime.now(UTC) - timedelta(days=91)).isoformat(timespec="seconds")
+    world.sweep(Engine({f"{world.prefix}a": lambda job: scanned(job, finished_at=old)}))
+    assert world.sweep()[uri].due == "expired"
+
+
+def test_a_model_that_was_registered_anew_is_scanned(world: World) -> None:
+    (uri,) = world.register("a")
+    world.sweep()
+    world.client.delete_registered_model(f"{world.prefix}a")
+    time.sleep(0.002)  # registries tell the time in milliseconds
+    assert world.register("a") == [uri]
+    engine = Engine()
+    assert world.sweep(engine)[uri].due == "registered anew"
+    assert engine.scanned == [uri]
+
+
+def test_what_is_kept_is_judged_again_and_told_where_the_folder_is_new(world: World) -> None:
+    (uri,) = world.register("a")
+    bad = Engine({f"{world.prefix}a": lambda job: scanned(job, "backdoored")})
+    first = world.sweep(bad)[uri]
+    assert (first.exit_code, first.target_classes, first.labels) == (1, (0,), ("airplane",))
+    world.out = world.folder / "elsewhere"
+    world.config = {"fail_on": "backdoored"}
+    kept = world.sweep()[uri]
+    assert (kept.action, kept.exit_code, kept.report) == ("kept", 1, None)
+    assert world.written(uri)["verdict"] == "backdoored"
+    assert world.written(uri)["write_back"]["run_id"] == first.write_back.run_id
+
+
+class TestFilesOfVersionsThatHold:
+    @pytest.fixture
+    def uris(self, world: World) -> list[str]:
+        uris = world.register("a", "b")
+        world.sweep()
+        return uris
+
+    def test_are_not_looked_at_unless_asked(self, world: World, uris: list[str]) -> None:
+        engine = Engine()
+        world.sweep(engine)
+        assert engine.jobs == []
+
+    def test_that_are_the_same_cost_no_scan(self, world: World, uris: list[str]) -> None:
+        engine = Engine(dict.fromkeys((f"{world.prefix}a", f"{world.prefix}b"), ended("unchanged")))
+        watch = Watch()
+        standings = world.sweep(engine, watch, check_files=True)
+        assert {job.config.uri: job.unless for job in engine.jobs} == {uri: digest_of(uri) for uri in uris}
+        assert {(each.action, each.due) for each in standings.values()} == {("kept", "")}
+        assert len(watch.settlings) == 2
+        assert world.states() == {"recorded": 2}
+        world.assert_consistent(*uris)
+
+    def test_that_changed_are_scanned(self, world: World, uris: list[str]) -> None:
+        engine = Engine(
+            {f"{world.prefix}a": lambda job: scanned(job, "backdoored"), f"{world.prefix}b": ended("unchanged")}
+        )
+        standings = world.sweep(engine, check_files=True)
+        changed, same = standings[uris[0]], standings[uris[1]]
+        assert (changed.action, changed.due, changed.verdict) == ("scanned", "files changed", "backdoored")
+        assert (same.action, same.due, same.verdict) == ("kept", "", "clean")
+        world.assert_consistent(*uris)
+
+
+class TestAttempts:
+    @pytest.fixture
+    def uri(self, world: World) -> str:
+        (uri,) = world.register("a")
+        return uri
+
+    @pytest.fixture
+    def pauses(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        monkeypatch.setattr(module, "_PAUSE", 2.0)
+        clock = {"now": 100.0}
+        slept: list[float] = []
+
+        class Time:
+            time = staticmethod(time.time)
+            monotonic = staticmethod(lambda: clock["now"])
+
+            @staticmethod
+            def sleep(seconds: float) -> None:
+                clock["now"] += seconds
+                if seconds:
+                    slept.append(seconds)
+
+        monkeypatch.setattr(module, "time", Time)
+        return slept
+
+    def failing(self, world: World, times: int, doing: Callable[[Job], Outcome]) -> Engine:
+        def do(job: Job) -> Outcome:
+            return doing(job) if job.attempt <= times else scanned(job)
+
+        return Engine({f"{world.prefix}a": do})
+
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_a_crash_is_followed_by_another_attempt(
+        self, world: World, uri: str, pauses: list[float], times: int
+    ) -> None:
+        engine, watch = self.failing(world, times, ended("crashed", "The process died.")), Watch()
+        standing = world.sweep(engine, watch)[uri]
+        assert (standing.verdict, standing.attempts) == ("clean", times + 1)
+        assert [job.attempt for job in engine.jobs] == list(range(1, times + 2))
+        assert len({job.scan_id for job in engine.jobs}) == 1
+        assert pauses == [2.0, 4.0][:times]
+        assert watch.warnings[0] == f"{uri}: The process died. Trying again in 2 s."
+        assert world.states() == {"recorded": 1}
+        world.assert_consistent(uri)
+
+    @pytest.mark.parametrize("retries", [0, 2])
+    def test_attempts_come_to_an_end(self, world: World, uri: str, pauses: list[float], retries: int) -> None:
+        other = world.register("b")[0]
+        engine = self.failing(world, 99, ended("crashed", "The process died."))
+        standings = world.sweep(engine, retries=retries)
+        failed = standings[uri]
+        assert (failed.action, failed.status, failed.verdict, failed.exit_code) == ("scanned", "failed", None, 3)
+        assert (failed.reason, failed.attempts) == ("The process died.", retries + 1)
+        assert standings[other].verdict == "clean", "one model's failure stops no other"
+        assert posture(standings).exit_code == 3
+        assert world.tags(uri)["verdict"] == "failed"
+        assert world.written(uri)["error"]["type"] == "ModelHostError"
+        world.assert_consistent(uri, other)
+        engine = Engine()
+        assert world.sweep(engine)[uri].due == "failed before"
+        assert engine.scanned == [uri]
+        world.assert_consistent(uri, other)
+
+    def test_a_server_that_was_lost_is_asked_again(self, world: World, uri: str) -> None:
+        lost = {"type": "RegistryError", "message": "The server did not answer.", "hint": ""}
+        engine = self.failing(world, 2, lambda job: scanned(job, "failed", error=lost))
+        assert world.sweep(engine)[uri].verdict == "clean"
+        assert len(engine.jobs) == 3
+
+    def test_what_will_not_change_is_not_tried_again(self, world: World, uri: str) -> None:
+        broken = {"type": "ModelLoadError", "message": "It does not load.", "hint": ""}
+        engine = self.failing(world, 99, lambda job: scanned(job, "failed", error=broken))
+        assert world.sweep(engine)[uri].status == "failed"
+        assert len(engine.jobs) == 1
+
+    def test_an_overdue_scan_has_timed_out(self, world: World, uri: str) -> None:
+        engine = self.failing(world, 99, ended("overdue", "The scan did not end within 5 s, and was killed."))
+        standing = world.sweep(engine)[uri]
+        assert (standing.status, standing.exit_code, len(engine.jobs)) == ("timed_out", 3, 1)
+        assert "--time-limit" in world.written(uri)["error"]["hint"]
+        world.assert_consistent(uri)
+        assert world.sweep()[uri].due == "failed before"
+
+    def test_wrong_settings_are_not_tried_again(self, world: World, uri: str) -> None:
+        engine = self.failing(world, 99, ended("misused", "2 labels for 10 classes.", "Give one for each."))
+        standing = world.sweep(engine)[uri]
+        assert (standing.status, standing.reason, len(engine.jobs)) == ("failed", "2 labels for 10 classes.", 1)
+        assert world.written(uri)["error"] == {
+            "type": "ConfigError", "message": "2 labels for 10 classes.", "hint": "Give one for each.",
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("content", [b"", b"rubbish", None])
+    def test_a_finished_scan_that_cannot_be_read_is_done_again(
+        self, world: World, uri: str, content: bytes | None
+    ) -> None:
+        def write(job: Job) -> Outcome:
+            if content is not None:
+                job.into.write_bytes(content)
+            return Outcome(job=job, ended="scanned")
+
+        engine = self.failing(world, 1, write)
+        assert world.sweep(engine)[uri].verdict == "clean"
+        assert len(engine.jobs) == 2
+        stubborn = self.failing(world, 99, write)
+        assert "cannot be read" in world.sweep(stubborn, rescan=True)[uri].reason
+        assert len(stubborn.jobs) == 3
+
+    def test_others_go_on_during_a_pause(self, world: World, uri: str) -> None:
+        others = world.register(*"bcd")
+        engine = self.failing(world, 1, ended("crashed", "no"))
+        engine.room = 1
+        # Newer ones come first, and the one that is tried again comes last.
+        world.sweep(engine)
+        assert engine.jobs[-1].config.uri == uri
+        assert len(engine.jobs) == len(others) + 2
+
+
+class TestSettingsThatCannotBeUsed:
+    def orders(self, world: World, wrong: str) -> Callable[[Registered], Any]:
+        def order_of(version: Registered) -> Any:
+            usual = world.order_of(version)
+            if wrong not in version.name:
+                return usual
+            problem = ConfigError("There are no images.", "Pass some.")
+            more = {"tracking_uri": usual.config.tracking_uri, "output_dir": usual.config.output_dir}
+            return order(version, problem=problem, **more)
+
+        return order_of
+
+    def test_fail_a_model_and_no_other(self, world: World) -> None:
+        good, bad = world.register("good", "bad")
+        engine = Engine()
+        standings = world.sweep(engine, order_of=self.orders(world, "bad"))
+        assert engine.scanned == [good]
+        assert (standings[bad].status, standings[bad].reason) == ("failed", "There are no images.")
+        assert standings[good].verdict == "clean"
+        world.assert_consistent(good, bad)
+        assert world.sweep(order_of=self.orders(world, "bad"))[bad].due == "settings cannot be used"
+
+    def test_end_the_sweep_where_they_are_all_there_is(self, world: World) -> None:
+        world.register("bad", versions=2)
+        engine = Engine()
+        with pytest.raises(ConfigError, match="no images"):
+            world.sweep(engine, order_of=self.orders(world, "bad"))
+        assert engine.jobs == []
+        assert world.states() == {}
+
+    def test_are_no_matter_where_there_are_no_models(self, world: World) -> None:
+        assert world.sweep(order_of=self.orders(world, "")) == {}
+
+
+class TestWhatAKilledSweepLeft:
+    def begun(self, world: World, uri: str) -> str:
+        """Begin a scan as a sweep does that is killed then."""
+        world.out.mkdir(exist_ok=True)
+        (found,) = (v for v in self.versions(world) if v.uri == uri)
+        with world.ledger() as ledger:
+            return ledger.begin(world.registry, found, world.digest, place_of(world.out))
+
+    def versions(self, world: World) -> tuple[Registered, ...]:
+        from smoothscan.sources.inventory import registered_versions
+
+        wanted = Selection(names=(f"{world.prefix}*",))
+        return registered_versions(wanted, tracking_uri=world.store.tracking_uri, registry_uri=None)
+
+    def judged(self, world: World, uri: str, **changes: Any) -> str:
+        scan_id = self.begun(world, uri)
+        _, name, number = uri.split("/")
+        with world.ledger() as ledger:
+            ledger.judge(scan_id, result(name, number, "backdoored", **changes), '{"verdict": "backdoored"}')
+        return scan_id
+
+    def keep(self, world: World, scan_id: str, content: bytes) -> Path:
+        work = world.out / ".work"
+        work.mkdir(parents=True, exist_ok=True)
+        (work / f"{scan_id}.safetensors").write_bytes(content)
+        return work / f"{scan_id}.safetensors"
+
+    def test_a_finished_scan_is_taken_without_scanning(self, world: World) -> None:
+        (uri,) = world.register("a")
+        _, name, _ = uri.split("/")
+        scan_id = self.begun(world, uri)
+        self.keep(world, scan_id, pack(result(name, 1, "backdoored"), exhibits("backdoored")))
+        engine = Engine()
+        standing = world.sweep(engine)[uri]
+        assert engine.jobs == []
+        assert (standing.action, standing.verdict) == ("scanned", "backdoored")
+        assert (world.out / name / "1" / "perturbations").is_dir()
+        world.assert_consistent(uri)
+        assert world.newest()[uri].scan_id == scan_id
+
+    def test_a_finished_scan_with_other_settings_is_not(self, world: World) -> None:
+        (uri,) = world.register("a")
+        path = self.keep(world, self.begun(world, uri), pack(result(uri.split("/")[1], 1, "backdoored"), exhibits()))
+        world.digest = "sha256:new"
+        engine = Engine({uri.split("/")[1]: lambda job: scanned(job, config_digest="sha256:new")})
+        assert world.sweep(engine)[uri].verdict == "clean"
+        assert engine.scanned == [uri]
+        assert not path.exists()
+
+    def test_a_half_written_scan_is_done_again(self, world: World) -> None:
+        (uri,) = world.register("a")
+        whole = pack(result(uri.split("/")[1]), exhibits())
+        self.keep(world, self.begun(world, uri), whole[: len(whole) // 2])
+        engine = Engine()
+        assert world.sweep(engine)[uri].verdict == "clean"
+        assert engine.scanned == [uri]
+        world.assert_consistent(uri)
+
+    @pytest.mark.parametrize("pictures", [True, False])
+    def test_a_judged_scan_is_recorded_without_scanning(self, world: World, pictures: bool) -> None:
+        (uri,) = world.register("a")
+        name = uri.split("/")[1]
+        scan_id = self.judged(world, uri)
+        if pictures:
+            self.keep(world, scan_id, pack(result(name, 1, "backdoored"), exhibits("backdoored")))
+        engine, watch = Engine(), Watch()
+        standing = world.sweep(engine, watch)[uri]
+        assert engine.jobs == []
+        assert (standing.action, standing.verdict, standing.exit_code) == ("scanned", "backdoored", 1)
+        assert standing.write_back.status == "done"
+        assert (world.out / name / "1" / "perturbations").is_dir() == pictures
+        assert bool(watch.infos) != pictures
+        world.assert_consistent(uri)
+
+    def test_a_clean_one_says_that_it_is_written_back(self, world: World) -> None:
+        (uri,) = world.register("a")
+        self.judged(world, uri, verdict="clean", target_classes=())
+        assert world.sweep()[uri].write_back.status == "done"
+
+    def test_the_scan_of_another_model_under_the_same_name_is_written_nowhere(self, world: World) -> None:
+        (uri,) = world.register("a")
+        name = uri.split("/")[1]
+        self.judged(world, uri, verdict="clean")
+        world.client.delete_registered_model(name)
+        time.sleep(0.002)
+        world.register("a")
+
+        def stop(job: Job) -> Outcome:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            world.sweep(Engine({name: stop}))
+        assert world.tags(uri) == {}, "the old model's verdict is not the new one's"
+
+    def test_an_older_scan_does_not_replace_a_newer_one(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        (uri,) = world.register("a")
+        with world.ledger() as ledger:  # a machine that died, with older settings
+            (found,) = self.versions(world)
+            scan_id = ledger.begin(world.registry, found, "sha256:old", "another machine:/out")
+            ledger.judge(scan_id, result(found.name, 1, config_digest="sha256:old"), "{}")
+        does = {found.name: lambda job: scanned(job, "backdoored")}
+        assert world.sweep(Engine(does))[uri].due == "settings changed"
+        now = time.time()
+        monkeypatch.setattr("smoothscan.fleet.ledger.time.time", lambda: now + 4000)
+        assert world.sweep()[uri].verdict == "backdoored"
+        assert world.tags(uri)["verdict"] == "backdoored"
+        assert world.written(uri)["verdict"] == "backdoored"
+
+    def test_workers_rubbish_goes(self, world: World) -> None:
+        world.register("a")
+        (world.out / ".work" / "worker-0" / "smoothscan-xyz").mkdir(parents=True)
+        world.sweep()
+        assert list((world.out / ".work").glob("worker-*")) == []
+
+
+class TestOthersAtWork:
+    def test_somebody_elses_scan_since_planning_is_respected(self, world: World) -> None:
+        later, earlier = world.register("a", "b")
+        world.client.set_registered_model_alias(earlier.split("/")[1], "champion", "1")
+
+        def meanwhile(job: Job) -> Outcome:
+            """Scan one, while a server scans the other."""
+            self.server(world, later).sweep()
+            return scanned(job)
+
+        engine, watch = Engine({earlier.split("/")[1]: meanwhile}, room=1), Watch()
+        standings = world.sweep(engine, watch)
+        assert engine.scanned == [earlier]
+        assert (standings[later].action, standings[later].verdict) == ("kept", "clean")
+        assert [(uri, action) for uri, action, _, _ in watch.settlings] == [(earlier, "scanned"), (later, "kept")]
+        assert world.states() == {"recorded": 2}
+
+    def server(self, world: World, uri: str) -> World:
+        """Return the same registry and ledger, with another folder of results."""
+        other = World(world.store, world.folder, uri.split("/")[1])
+        other.out = world.folder / "server"
+        return other
+
+    def test_somebody_elses_scan_with_other_settings_is_not(self, world: World) -> None:
+        later, earlier = world.register("a", "b")
+        world.client.set_registered_model_alias(earlier.split("/")[1], "champion", "1")
+
+        def meanwhile(job: Job) -> Outcome:
+            other = self.server(world, later)
+            other.digest = "sha256:other"
+            other.sweep()
+            return scanned(job)
+
+        engine = Engine({earlier.split("/")[1]: meanwhile}, room=1)
+        world.sweep(engine)
+        assert engine.scanned == [earlier, later]
+
+    def test_a_forged_tag_changes_nothing(self, world: World) -> None:
+        _, bad = world.register("good", "bad")
+        forged = {"verdict": "clean", "score": "0", "expires_at": "2099-12-31T00:00:00+00:00"}
+        forged |= {"config_digest": world.digest, "model_digest": digest_of(bad)}
+        for tag, value in forged.items():
+            world.client.set_model_version_tag(bad.split("/")[1], "1", f"smoothscan.{tag}", value)
+        engine = Engine({bad.split("/")[1]: lambda job: scanned(job, "backdoored")})
+        standings = world.sweep(engine)
+        assert bad in engine.scanned
+        assert standings[bad].due == "never scanned"
+        assert world.tags(bad)["verdict"] == "backdoored"
+        world.client.set_model_version_tag(bad.split("/")[1], "1", "smoothscan.verdict", "clean")
+        kept = world.sweep()
+        assert (kept[bad].verdict, kept[bad].exit_code) == ("backdoored", 1)
+        assert posture(kept).exit_code == 1
+
+
+class TestStopped:
+    def test_by_the_user(self, world: World) -> None:
+        done, stopped = world.register("a", "b")
+        world.client.set_registered_model_alias(done.split("/")[1], "champion", "1")
+
+        def stop(job: Job) -> Outcome:
+            raise KeyboardInterrupt
+
+        engine = Engine({stopped.split("/")[1]: stop}, room=1)
+        with pytest.raises(KeyboardInterrupt):
+            world.sweep(engine)
+        assert engine.closed == 1
+        assert world.states() == {"recorded": 1, "started": 1}
+        again = Engine()
+        standings = world.sweep(again)
+        assert again.scanned == [stopped]
+        assert (standings[done].action, standings[stopped].action) == ("kept", "scanned")
+        world.assert_consistent(done, stopped)
+
+    def test_by_a_disk_that_is_full(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        uris = world.register("a", "b")
+        real, written = module.deliver, []
+
+        def full(*args: Any, **more: Any) -> Any:
+            if written:
+                raise OutputError("Cannot write: no space left.", "Make room.")
+            written.append(1)
+            return real(*args, **more)
+
+        monkeypatch.setattr(module, "deliver", full)
+        engine = Engine()
+        with pytest.raises(OutputError, match="no space"):
+            world.sweep(engine)
+        assert engine.closed == 1
+        assert world.states()["judged"] == 1
+        monkeypatch.setattr(module, "deliver", real)
+        again = Engine()
+        world.sweep(again)
+        assert sorted(set(engine.scanned + again.scanned)) == sorted(uris)
+        world.assert_consistent(*uris)
+
+    def test_by_nothing_the_registry_does(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A registry that takes no tags and runs costs no result."""
+        uris = world.register("a", "b")
+        monkeypatch.setattr("smoothscan.sinks.mlflow_registry._tag", _refuse)
+        monkeypatch.setattr("smoothscan.sinks.mlflow_registry._open_run", _refuse)
+        standings = world.sweep()
+        assert {each.verdict for each in standings.values()} == {"clean"}
+        assert {each.write_back.status for each in standings.values()} == {"failed"}
+        assert "you may only read" in standings[uris[0]].write_back.message
+        assert {world.written(uri)["verdict"] for uri in uris} == {"clean"}
+        assert world.states() == {"recorded": 2}
+        kept = world.sweep()
+        assert {each.write_back.status for each in kept.values()} == {"failed"}
+
+
+def _refuse(*_args: Any) -> None:
+    raise PermissionError("you may only read")
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def test_killed_at_any_step_and_started_again_until_it_is_through(
+    registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stand.add("signs")
-    usual = getattr(owner, name)
-    calls = {"left": 1}
+    monkeypatch.chdir(tmp_path)
+    lives = [0]
+    died_at = []
 
-    def dying(*args: Any, **kwargs: Any) -> Any:
-        calls["left"] -= 1
-        if calls["left"] == 0 and when == "before":
+    def step(name: str) -> None:
+        lives[0] -= 1
+        if lives[0] == -1:
+            died_at.append(name)
             raise Killed(name)
-        answer = usual(*args, **kwargs)
-        if calls["left"] == 0:
-            raise Killed(name)
-        return answer
 
-    monkeypatch.setattr(owner, name, dying)
-    engine = Pretender(flagged)
-    with pytest.raises(Killed):
-        stand.sweep(engine)
-    with stand.ledger() as ledger:
-        done = {key for key, entry in ledger.newest(stand.tracking_uri).items()}
-    again = Pretender(flagged)
-    stand.sweep(again)
-    assert not {f"models:/{n}/{v}" for n, v in done} & set(again.scanned), "what was judged was scanned again"
-    assert set(engine.scanned) | set(again.scanned) == {"models:/signs/1"}
-    with stand.ledger() as ledger:
-        entries = ledger.newest(stand.tracking_uri)
-    assert {entry.state for entry in entries.values()} == {"recorded"}
-    runs = stand.runs()
-    assert Counter(run.data.tags["smoothscan.scan_id"] for run in runs) == {e.scan_id: 1 for e in entries.values()}
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    by_scan = {run.data.tags["smoothscan.scan_id"]: run.info.run_id for run in runs}
-    for (model, version), entry in entries.items():
-        tags = stand.tags(model, version)
-        assert (tags["smoothscan.verdict"], tags["smoothscan.run_id"]) == ("backdoored", by_scan[entry.scan_id])
-        written = ScanResult.model_validate_json((stand.out / model / version / "result.json").read_text())
-        assert written.write_back.run_id == by_scan[entry.scan_id]
-    assert list((stand.out / WORK).glob("*.safetensors")) == []
-    assert not [path for path in Path(stand.out).rglob(".*") if path.name != WORK], "nothing half-written is left"
+    def mortal(owner: Any, name: str) -> None:
+        real = getattr(owner, name)
+
+        def call(*args: Any, **more: Any) -> Any:
+            step(name)
+            return real(*args, **more)
+
+        monkeypatch.setattr(owner, name, call)
+
+    for name in ("begin", "judge", "record", "unrecorded"):
+        mortal(Ledger, name)
+    mortal(publishing, "publish")
+    mortal(mlflow_registry, "write_back")
+    unlink = Path.unlink
+
+    def remove(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".safetensors":
+            step("unlink")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", remove)
+    for calls in range(100):
+        world = World(registry, tmp_path / str(calls), f"killed-{calls}-")
+        world.folder.mkdir()
+        lives[0] = 10**9
+        uris = world.register("good", "bad")
+        does = {f"{world.prefix}bad": lambda job: scanned(job, "backdoored", pictures=True)}
+        done: Counter[str] = Counter()
+        alive = False
+        for chances in (calls, 4, 10**9):
+            lives[0] = chances
+            engine = Engine(does, step, room=1)
+            try:
+                world.sweep(engine)
+                alive = True
+            except Killed:
+                pass
+            done.update(engine.scanned)
+            if alive:
+                break
+        lives[0] = 10**9
+        assert alive
+        assert done == Counter(uris), f"killed at {died_at[-2:]}"
+        world.assert_consistent(*uris)
+        assert world.tags(uris[1])["verdict"] == "backdoored"
+        assert (world.out / f"{world.prefix}bad" / "1" / "perturbations").is_dir()
+        for entry in world.newest().values():
+            assert entry.state == "recorded"
+        if chances == calls:
+            break
+    steps = {"unrecorded", "begin", "scan", "scanned", "judge", "publish", "write_back", "record", "unlink"}
+    assert set(died_at) == steps
+    assert calls > 2 * len(steps), "publish comes twice"
