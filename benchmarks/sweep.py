@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -34,6 +35,8 @@ from sweep_stand import SCAN, Place, acting_as, inconsistent, left_behind, regis
 RESULTS = ROOT / "benchmarks" / "results" / "sweep.json"
 PAGE = ROOT / "docs" / "sweep-figures.md"
 PARTS = ("registry", "kills", "workers", "planning", "engines")
+REQUESTS = 10
+"""How often the server is asked to see how long a request takes."""
 
 
 def main() -> None:
@@ -106,6 +109,7 @@ def registry(folder: Path, images: Path, names: list[str], versions: int, reader
     steps: dict[str, dict[str, Any]] = {}
     with serving(folder) as server, acting_as(server.admin):
         register(server.uri, names, versions)
+        request = seconds_of_a_request(server.uri, names[0])
         place = Place(server.uri, images, folder / "admin", server.admin)
         place.folder.mkdir()
 
@@ -148,10 +152,23 @@ def registry(folder: Path, images: Path, names: list[str], versions: int, reader
         "models": names,
         "versions": versions,
         "engine": engine,
+        "request_seconds": request,
         "steps": steps,
         "problems": problems,
         "left_behind": left_behind(place) + left_behind(reading),
     }
+
+
+def seconds_of_a_request(uri: str, name: str) -> float:
+    """Return how long the server takes to say what it knows of a model, the median of several times."""
+    from mlflow import MlflowClient
+
+    client, taken = MlflowClient(uri), []
+    for _ in range(REQUESTS):
+        started = time.perf_counter()
+        client.get_registered_model(name)
+        taken.append(time.perf_counter() - started)
+    return round(statistics.median(taken), 4)
 
 
 def compared(reading: Place, place: Place) -> dict[str, Any]:

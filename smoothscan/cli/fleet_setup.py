@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -57,6 +58,8 @@ def orders(choices: Choices, common: ScanConfig) -> Callable[[Registered], Order
     return order_of
 
 
+LEDGER = "SMOOTHSCAN_LEDGER"
+"""Environment variable of the ledger, for URLs with a password in them."""
 _waivers = cache(read_waivers)
 _signer = cache(read_signer)
 
@@ -82,7 +85,7 @@ def gate() -> Callable[[ScanResult, ScanConfig], ScanResult]:
 @contextmanager
 def ledger_of(options: Mapping[str, Any]) -> Iterator[Ledger]:
     """Yield the ledger that the options name."""
-    with Ledger(options.get("ledger") or str(default_ledger())) as ledger:
+    with Ledger(options.get("ledger") or os.environ.get(LEDGER) or str(default_ledger())) as ledger:
         yield ledger
 
 

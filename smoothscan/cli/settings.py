@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +28,7 @@ from smoothscan.config import InputConfig, ScanConfig
 from smoothscan.credentials import without_credentials
 from smoothscan.errors import ConfigError
 from smoothscan.publish import Provenance
+from smoothscan.sources import registered_name
 
 OPTION = "option"
 """How a part of the input specification that came from the command line is marked in the result."""
@@ -101,7 +101,6 @@ _PATHS = (
     "attest_key",
     "cache_dir",
 )
-_NAME = re.compile(r"models:/+([^/@]+)[/@]")
 _ON = ("write_back", "cache")
 """Keys that are on unless the file says false or the option with `--no-` is given."""
 
@@ -158,8 +157,8 @@ class Choices:
         Raises:
             ConfigError: they are wrong, or there are no images.
         """
-        name = _NAME.match(uri)
-        which = tuple(name is not None and fnmatchcase(name[1], pattern) for pattern, _ in self.models)
+        name = registered_name(uri)
+        which = tuple(name is not None and fnmatchcase(name, pattern) for pattern, _ in self.models)
         if which not in self.known:
             self.known[which] = self._merged(which)
         given, labels_file = self.known[which]

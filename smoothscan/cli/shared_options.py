@@ -255,8 +255,8 @@ fleet_options = _together(
     fleet_option(
         "--ledger",
         metavar="FILE_OR_URL",
-        help="What is known of every version: a file, or a database by its SQLAlchemy URL (default: ledger.db in your "
-        "folder of application state).",
+        help="What is known of every version: a file, or a database by its SQLAlchemy URL (default: the environment "
+        "variable SMOOTHSCAN_LEDGER, else ledger.db in your folder of application state).",
     ),
     fleet_option("--engine", type=click.Choice(["local", "ray"]), help="Who scans: this machine (default), or Ray."),
     fleet_option("--ray-address", metavar="ADDRESS", help="The Ray cluster (default: the one that Ray finds)."),

@@ -19,9 +19,9 @@ from tests.sinks import samples
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
 
-AWAITED_COMMANDS = {"sweep"}
-AWAITED_OPTIONS = {"--waivers": 1, "--baseline": 1, "--set-alias": 1, "--attest": 0, "--attest-key": 1}
-AWAITED_FORMATS = {"sarif", "junit", "markdown"}
+AWAITED_COMMANDS: set[str] = set()
+AWAITED_OPTIONS: dict[str, int] = {}
+AWAITED_FORMATS: set[str] = set()
 """What the examples use and the command line does not have yet, options with their number of values. To be emptied."""
 
 ALL_FORMATS = "html,json,sarif,junit,markdown"

@@ -47,13 +47,18 @@ class LocalEngine:
         """Scan jobs until none is left and none is under way; see `Engine.run`."""
         outcomes: queue.SimpleQueue[tuple[_Worker, Outcome]] = queue.SimpleQueue()
         idle = list(reversed(self._workers))
-        while True:
+
+        def fill() -> None:
             while idle and (job := take()) is not None:
                 idle.pop().begin(job, outcomes)
+
+        while True:
+            fill()  # an outcome may have brought further jobs
             if len(idle) == len(self._workers):
                 return
             worker, outcome = outcomes.get()
             idle.append(worker)
+            fill()  # no worker waits for an outcome to be recorded, which takes seconds on some servers
             yield outcome
 
     def close(self) -> None:

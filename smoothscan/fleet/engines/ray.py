@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from ray import ObjectRef
 
 _INSTALL = "Install it with: python -m pip install 'smoothscan[ray]', here and on every node."
+_HOST_AND_PORT = re.compile(r"(?:ray://)?\[?([^/\]]+?)\]?:(\d+)")
+_POLITE = 10.0
+"""Seconds to wait for a cluster's first sign of life."""
 _POLL = 1.0
 """Seconds between two looks at what is overdue."""
 
@@ -84,7 +89,8 @@ class RayEngine:
         self._threads = threads or 1
         self._started = not self._ray.is_initialized()
         if self._started:
-            with _connecting(address):
+            with _connecting(address, self._ray.exceptions.RayError):
+                _knock(address)
                 self._ray.init(
                     address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING
                 )
@@ -102,15 +108,21 @@ class RayEngine:
     def run(self, take: Take) -> Iterator[Outcome]:
         """Scan jobs until none is left and none is under way; see `Engine.run`."""
         under_way: dict[ObjectRef[bytes | None], _Task] = {}
+
+        def fill() -> None:
+            while len(under_way) < self._workers and (job := take()) is not None:
+                under_way[self._begin(job)] = _Task(job, time.monotonic())
+
         try:
             while True:
-                while len(under_way) < self._workers and (job := take()) is not None:
-                    under_way[self._begin(job)] = _Task(job, time.monotonic())
+                fill()  # an outcome may have brought further jobs
                 if not under_way:
                     return
                 ready, _ = self._ray.wait(list(under_way), num_returns=1, timeout=_POLL)
                 for reference in ready:
-                    yield self._outcome(reference, under_way.pop(reference))
+                    task = under_way.pop(reference)
+                    fill()  # no node waits for an outcome to be recorded, which takes seconds on some servers
+                    yield self._outcome(reference, task)
                 for reference in [each for each, task in under_way.items() if _overdue(task)]:
                     self._ray.cancel(reference, force=True)
                     yield _late(under_way.pop(reference))
@@ -174,12 +186,18 @@ def _late(task: _Task) -> Outcome:
     return Outcome(job=task.job, ended="overdue", message=f"The scan did not end within {limit}, and was killed.")
 
 
+def _knock(address: str | None) -> None:
+    """Find out whether anybody listens there: Ray itself keeps trying for minutes."""
+    if address is not None and (found := _HOST_AND_PORT.fullmatch(address)):
+        socket.create_connection((found[1], int(found[2])), timeout=_POLITE).close()
+
+
 @contextmanager
-def _connecting(address: str | None) -> Iterator[None]:
+def _connecting(address: str | None, ray_error: type[Exception]) -> Iterator[None]:
     """Turn what goes wrong on the way to a cluster into one message."""
     try:
         yield
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, ray_error) as error:
         where = "on this machine" if address is None else f"at {address}"
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise EngineError(
