@@ -21,9 +21,9 @@ def test_the_server_scans_what_is_due_of_the_versions_it_hears_of(
     registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    world = World(registry, tmp_path, f"heard-{uuid.uuid4().hex}-")
-    one, _ = world.register("a", "b")
-    name = one.split("/")[1]
+    world = World(tmp_path, registry.tracking_uri)
+    name = f"heard-{uuid.uuid4().hex}"
+    one, _ = world.register(name, f"{name}-too")
     chosen = choices({"images": draw_images(tmp_path / "images", 2), "tracking_uri": registry.tracking_uri})
     engine = Engine()
     with Ledger(world.ledger_path) as ledger:

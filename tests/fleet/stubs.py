@@ -11,7 +11,7 @@ from typing import Any
 from smoothscan.config import ScanConfig
 from smoothscan.errors import UsageError
 from smoothscan.exhibits import Exhibits
-from smoothscan.fleet.engines.interface import Job
+from smoothscan.fleet.engines.interface import Job, Take
 from smoothscan.fleet.plan import Order
 from smoothscan.publish import Provenance
 from smoothscan.result import ModelInfo, ScanResult
@@ -71,6 +71,10 @@ def digest_of(uri: str) -> str:
     return "sha256:" + hashlib.sha256(uri.encode()).hexdigest()
 
 
-def job(into: Path, uri: str = "models:/digits/1", **changes: Any) -> Job:
-    """Make a job."""
-    return Job(scan_id="scan", config=ScanConfig(uri=uri, images=Path("images")), into=into, **changes)
+def jobs(config: ScanConfig, folder: Path, *changes: dict[str, Any]) -> Take:
+    """Make a job for each set of changes to a configuration; hand them out one after another."""
+    waiting = [
+        Job(scan_id=str(number), config=config.model_copy(update=each), into=folder / f"{number}.safetensors")
+        for number, each in enumerate(changes)
+    ]
+    return lambda: waiting.pop(0) if waiting else None

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,6 @@ from smoothscan.sources.inventory import Registered, Selection
 from .stubs import digest_of, exhibits, order, result
 from .world import Engine, Watch, World, ended, scanned
 
-_NUMBER = iter(range(10**6))
-
-
-@pytest.fixture
-def world(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.chdir(tmp_path)  # MLflow's default store puts artifacts into the current folder
-    monkeypatch.setattr(module, "_PAUSE", 0.001)
-    return World(registry, tmp_path, f"sweep-{next(_NUMBER)}-")
-
 
 def posture(standings: dict[str, Standing]) -> Posture:
     now = datetime.now(UTC)
@@ -53,7 +45,7 @@ def test_the_first_sweep_scans_all_the_second_none_a_new_version_one(world: Worl
     world.assert_consistent(one, two, three)
     standing = standings[one]
     assert (standing.verdict, standing.exit_code, standing.passed, standing.attempts) == ("clean", 0, True, 1)
-    assert standing.folder == f"{world.prefix}a/1"
+    assert standing.folder == "a/1"
     assert standing.write_back.status == "done"
     assert posture(standings).complete
 
@@ -65,7 +57,7 @@ def test_the_first_sweep_scans_all_the_second_none_a_new_version_one(world: Worl
     for uri, kept in again.items():
         assert kept == standings[uri].model_copy(update={"action": "kept", "due": "", "attempts": 0})
 
-    new = world.add(f"{world.prefix}a")
+    new = world.add("a")
     third = Engine()
     world.sweep(third)
     assert third.scanned == [new]
@@ -79,7 +71,7 @@ def test_a_scan_names_the_settings_that_the_user_gave(world: World) -> None:
         config = {**job.config.model_dump(mode="json"), "images": "/tmp/elsewhere", "threads": 7}
         return scanned(job, config=config)
 
-    world.sweep(Engine({f"{world.prefix}a": moved}))
+    world.sweep(Engine({"a": moved}))
     assert world.written(uri)["config"]["images"] == "images"
     assert world.written(uri)["config"]["threads"] is None
 
@@ -102,7 +94,7 @@ def test_only_a_part_of_the_registry(world: World) -> None:
 def test_everything_may_be_scanned_again(world: World, verdict: str) -> None:
     (uri,) = world.register("a")
     world.sweep()
-    engine = Engine({f"{world.prefix}a": lambda job: scanned(job, verdict=verdict)})
+    engine = Engine({"a": lambda job: scanned(job, verdict=verdict)})
     standing = world.sweep(engine, rescan=True)[uri]
     assert engine.scanned == [uri]
     assert (standing.due, standing.verdict) == ("asked for", verdict)
@@ -115,7 +107,7 @@ def test_other_settings_are_another_scan(world: World) -> None:
     (uri,) = world.register("a")
     world.sweep()
     world.digest = "sha256:new images"
-    does = {f"{world.prefix}a": lambda job: scanned(job, config_digest="sha256:new images")}
+    does = {"a": lambda job: scanned(job, config_digest="sha256:new images")}
     engine = Engine(does)
     assert world.sweep(engine)[uri].due == "settings changed"
     assert engine.scanned == [uri]
@@ -126,14 +118,14 @@ def test_other_settings_are_another_scan(world: World) -> None:
 def test_a_verdict_ends_to_hold(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     (uri,) = world.register("a")
     old = (datetime.now(UTC) - timedelta(days=91)).isoformat(timespec="seconds")
-    world.sweep(Engine({f"{world.prefix}a": lambda job: scanned(job, finished_at=old)}))
+    world.sweep(Engine({"a": lambda job: scanned(job, finished_at=old)}))
     assert world.sweep()[uri].due == "expired"
 
 
 def test_a_model_that_was_registered_anew_is_scanned(world: World) -> None:
     (uri,) = world.register("a")
     world.sweep()
-    world.client.delete_registered_model(f"{world.prefix}a")
+    world.client.delete_registered_model("a")
     time.sleep(0.002)  # registries tell the time in milliseconds
     assert world.register("a") == [uri]
     engine = Engine()
@@ -143,7 +135,7 @@ def test_a_model_that_was_registered_anew_is_scanned(world: World) -> None:
 
 def test_what_is_kept_is_judged_again_and_told_where_the_folder_is_new(world: World) -> None:
     (uri,) = world.register("a")
-    bad = Engine({f"{world.prefix}a": lambda job: scanned(job, "backdoored")})
+    bad = Engine({"a": lambda job: scanned(job, "backdoored")})
     first = world.sweep(bad)[uri]
     assert (first.exit_code, first.target_classes, first.labels) == (1, (0,), ("airplane",))
     world.out = world.folder / "elsewhere"
@@ -167,7 +159,7 @@ class TestFilesOfVersionsThatHold:
         assert engine.jobs == []
 
     def test_that_are_the_same_cost_no_scan(self, world: World, uris: list[str]) -> None:
-        engine = Engine(dict.fromkeys((f"{world.prefix}a", f"{world.prefix}b"), ended("unchanged")))
+        engine = Engine(dict.fromkeys(("a", "b"), ended("unchanged")))
         watch = Watch()
         standings = world.sweep(engine, watch, check_files=True)
         assert {job.config.uri: job.unless for job in engine.jobs} == {uri: digest_of(uri) for uri in uris}
@@ -177,9 +169,7 @@ class TestFilesOfVersionsThatHold:
         world.assert_consistent(*uris)
 
     def test_that_changed_are_scanned(self, world: World, uris: list[str]) -> None:
-        engine = Engine(
-            {f"{world.prefix}a": lambda job: scanned(job, "backdoored"), f"{world.prefix}b": ended("unchanged")}
-        )
+        engine = Engine({"a": lambda job: scanned(job, "backdoored"), "b": ended("unchanged")})
         standings = world.sweep(engine, check_files=True)
         changed, same = standings[uris[0]], standings[uris[1]]
         assert (changed.action, changed.due, changed.verdict) == ("scanned", "files changed", "backdoored")
@@ -216,7 +206,7 @@ class TestAttempts:
         def do(job: Job) -> Outcome:
             return doing(job) if job.attempt <= times else scanned(job)
 
-        return Engine({f"{world.prefix}a": do})
+        return Engine({"a": do})
 
     @pytest.mark.parametrize("times", [1, 2])
     def test_a_crash_is_followed_by_another_attempt(
@@ -342,15 +332,8 @@ class TestWhatAKilledSweepLeft:
     def begun(self, world: World, uri: str) -> str:
         """Begin a scan as a sweep does that is killed then."""
         world.out.mkdir(exist_ok=True)
-        (found,) = (v for v in self.versions(world) if v.uri == uri)
         with world.ledger() as ledger:
-            return ledger.begin(world.registry, found, world.digest, place_of(world.out))
-
-    def versions(self, world: World) -> tuple[Registered, ...]:
-        from smoothscan.sources.inventory import registered_versions
-
-        wanted = Selection(names=(f"{world.prefix}*",))
-        return registered_versions(wanted, tracking_uri=world.store.tracking_uri, registry_uri=None)
+            return ledger.begin(world.registry, world.versions()[uri], world.digest, place_of(world.out))
 
     def judged(self, world: World, uri: str, **changes: Any) -> str:
         scan_id = self.begun(world, uri)
@@ -435,7 +418,7 @@ class TestWhatAKilledSweepLeft:
     def test_an_older_scan_does_not_replace_a_newer_one(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         (uri,) = world.register("a")
         with world.ledger() as ledger:  # a machine that died, with older settings
-            (found,) = self.versions(world)
+            found = world.versions()[uri]
             scan_id = ledger.begin(world.registry, found, "sha256:old", "another machine:/out")
             ledger.judge(scan_id, result(found.name, 1, config_digest="sha256:old"), "{}")
         does = {found.name: lambda job: scanned(job, "backdoored")}
@@ -456,37 +439,37 @@ class TestWhatAKilledSweepLeft:
 class TestOthersAtWork:
     def test_somebody_elses_scan_since_planning_is_respected(self, world: World) -> None:
         later, earlier = world.register("a", "b")
-        world.client.set_registered_model_alias(earlier.split("/")[1], "champion", "1")
+        world.client.set_registered_model_alias("b", "champion", "1")
 
         def meanwhile(job: Job) -> Outcome:
             """Scan one, while a server scans the other."""
-            self.server(world, later).sweep()
+            self.server(world).sweep(selection=Selection(names=("a",)))
             return scanned(job)
 
-        engine, watch = Engine({earlier.split("/")[1]: meanwhile}, room=1), Watch()
+        engine, watch = Engine({"b": meanwhile}, room=1), Watch()
         standings = world.sweep(engine, watch)
         assert engine.scanned == [earlier]
         assert (standings[later].action, standings[later].verdict) == ("kept", "clean")
         assert [(uri, action) for uri, action, _, _ in watch.settlings] == [(earlier, "scanned"), (later, "kept")]
         assert world.states() == {"recorded": 2}
 
-    def server(self, world: World, uri: str) -> World:
+    def server(self, world: World) -> World:
         """Return the same registry and ledger, with another folder of results."""
-        other = World(world.store, world.folder, uri.split("/")[1])
+        other = World(world.folder, world.tracking_uri)
         other.out = world.folder / "server"
         return other
 
     def test_somebody_elses_scan_with_other_settings_is_not(self, world: World) -> None:
         later, earlier = world.register("a", "b")
-        world.client.set_registered_model_alias(earlier.split("/")[1], "champion", "1")
+        world.client.set_registered_model_alias("b", "champion", "1")
 
         def meanwhile(job: Job) -> Outcome:
-            other = self.server(world, later)
+            other = self.server(world)
             other.digest = "sha256:other"
-            other.sweep()
+            other.sweep(selection=Selection(names=("a",)))
             return scanned(job)
 
-        engine = Engine({earlier.split("/")[1]: meanwhile}, room=1)
+        engine = Engine({"b": meanwhile}, room=1)
         world.sweep(engine)
         assert engine.scanned == [earlier, later]
 
@@ -495,13 +478,13 @@ class TestOthersAtWork:
         forged = {"verdict": "clean", "score": "0", "expires_at": "2099-12-31T00:00:00+00:00"}
         forged |= {"config_digest": world.digest, "model_digest": digest_of(bad)}
         for tag, value in forged.items():
-            world.client.set_model_version_tag(bad.split("/")[1], "1", f"smoothscan.{tag}", value)
-        engine = Engine({bad.split("/")[1]: lambda job: scanned(job, "backdoored")})
+            world.client.set_model_version_tag("bad", "1", f"smoothscan.{tag}", value)
+        engine = Engine({"bad": lambda job: scanned(job, "backdoored")})
         standings = world.sweep(engine)
         assert bad in engine.scanned
         assert standings[bad].due == "never scanned"
         assert world.tags(bad)["verdict"] == "backdoored"
-        world.client.set_model_version_tag(bad.split("/")[1], "1", "smoothscan.verdict", "clean")
+        world.client.set_model_version_tag("bad", "1", "smoothscan.verdict", "clean")
         kept = world.sweep()
         assert (kept[bad].verdict, kept[bad].exit_code) == ("backdoored", 1)
         assert posture(kept).exit_code == 1
@@ -510,15 +493,18 @@ class TestOthersAtWork:
 class TestStopped:
     def test_by_the_user(self, world: World) -> None:
         done, stopped = world.register("a", "b")
-        world.client.set_registered_model_alias(done.split("/")[1], "champion", "1")
+        world.client.set_registered_model_alias("a", "champion", "1")
 
         def stop(job: Job) -> Outcome:
             raise KeyboardInterrupt
 
-        engine = Engine({stopped.split("/")[1]: stop}, room=1)
+        engine = Engine({"b": stop}, room=1)
         with pytest.raises(KeyboardInterrupt):
             world.sweep(engine)
         assert engine.closed == 1
+        assert {uri: each.action for uri, each in world.standings.items()} == {done: "scanned", stopped: "pending"}
+        told = posture(world.standings)
+        assert (told.complete, told.unscanned_promoted) == (False, ())
         assert world.states() == {"recorded": 1, "started": 1}
         again = Engine()
         standings = world.sweep(again)
@@ -572,9 +558,8 @@ class Killed(BaseException):
 
 
 def test_killed_at_any_step_and_started_again_until_it_is_through(
-    registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     lives = [0]
     died_at = []
 
@@ -606,34 +591,27 @@ def test_killed_at_any_step_and_started_again_until_it_is_through(
 
     monkeypatch.setattr(Path, "unlink", remove)
     for calls in range(100):
-        world = World(registry, tmp_path / str(calls), f"killed-{calls}-")
-        world.folder.mkdir()
         lives[0] = 10**9
-        uris = world.register("good", "bad")
-        does = {f"{world.prefix}bad": lambda job: scanned(job, "backdoored", pictures=True)}
-        done: Counter[str] = Counter()
-        alive = False
-        for chances in (calls, 4, 10**9):
+        (tmp_path / str(calls)).mkdir()
+        world = World(tmp_path / str(calls), store)
+        (uri,) = world.register("a")
+        done: list[str] = []
+        for chances in (calls, 4, 10**9):  # it may be killed twice
             lives[0] = chances
-            engine = Engine(does, step, room=1)
-            try:
+            engine = Engine({"a": lambda job: scanned(job, "backdoored", pictures=True)}, step)
+            with suppress(Killed):
                 world.sweep(engine)
-                alive = True
-            except Killed:
-                pass
-            done.update(engine.scanned)
-            if alive:
+                lives[0] = 10**9
+            done += engine.scanned
+            if lives[0] > 0:
                 break
-        lives[0] = 10**9
-        assert alive
-        assert done == Counter(uris), f"killed at {died_at[-2:]}"
-        world.assert_consistent(*uris)
-        assert world.tags(uris[1])["verdict"] == "backdoored"
-        assert (world.out / f"{world.prefix}bad" / "1" / "perturbations").is_dir()
-        for entry in world.newest().values():
-            assert entry.state == "recorded"
+        assert done == [uri], f"killed at {died_at[-2:]}"
+        world.assert_consistent(uri)
+        assert world.tags(uri)["verdict"] == "backdoored"
+        assert (world.out / "a" / "1" / "perturbations").is_dir()
+        world.clear()
         if chances == calls:
             break
     steps = {"unrecorded", "begin", "scan", "scanned", "judge", "publish", "write_back", "record", "unlink"}
     assert set(died_at) == steps
-    assert calls > 2 * len(steps), "publish comes twice"
+    assert calls > len(steps), "publish comes twice"

@@ -13,7 +13,7 @@ from smoothscan.config import ScanConfig
 from smoothscan.events import Silent
 from smoothscan.exhibits import Exhibits
 from smoothscan.fleet.engines.interface import Job, Outcome, Take
-from smoothscan.fleet.folders import folder_of
+from smoothscan.fleet.folders import WORK, folder_of
 from smoothscan.fleet.ledger import Entry, Ledger
 from smoothscan.fleet.plan import Order
 from smoothscan.fleet.sweep import Sweep, SweepOptions
@@ -21,8 +21,7 @@ from smoothscan.gate import judge
 from smoothscan.packed import pack
 from smoothscan.posture import Standing
 from smoothscan.result import ScanResult
-from smoothscan.sources.inventory import Registered, Selection, registry_name
-from tests.sinks.mortal import runs_with
+from smoothscan.sources.inventory import Registered, Selection, registered_versions, registry_name
 
 from .stubs import DIGEST, exhibits, order, result
 
@@ -106,58 +105,63 @@ def ended(how: Any, message: str = "", hint: str = "") -> Doing:
 
 
 class World:
-    """A registry with models of one test, and a folder with a ledger.
+    """A registry, a ledger and a folder of results.
 
     Args:
-        store: the registry.
-        folder: an empty folder.
-        prefix: names of all models of the test start with it.
+        folder: where ledger and results are.
+        tracking_uri: the registry.
     """
 
-    def __init__(self, store: Any, folder: Path, prefix: str) -> None:
-        self.store = store
-        self.client = store.client()
+    def __init__(self, folder: Path, tracking_uri: str) -> None:
+        from mlflow import MlflowClient
+
         self.folder = folder
         self.out = folder / "out"
-        self.prefix = prefix
-        self.registry = registry_name(store.tracking_uri, None)
+        self.tracking_uri = tracking_uri
+        self.client = MlflowClient(tracking_uri)
+        self.registry = registry_name(self.tracking_uri, None)
         self.digest = DIGEST
         self.config: dict[str, Any] = {}
         self.ledger_path = str(folder / "ledger.db")
+        self.standings: dict[str, Standing] = {}
+        """How versions stood when the last sweep ended, or was ended."""
 
     def register(self, *names: str, versions: int = 1) -> list[str]:
         """Register versions of which there is nothing but a description; return their URIs."""
-        uris = []
         for name in names:
-            full = f"{self.prefix}{name}"
-            self.client.create_registered_model(full)
-            uris += [self.add(full) for _ in range(versions)]
-        return uris
+            self.client.create_registered_model(name)
+        return [self.add(name) for name in names for _ in range(versions)]
 
-    def add(self, full: str) -> str:
+    def add(self, name: str) -> str:
         """Register one more version of a model."""
-        made = self.client.create_model_version(full, f"s3://nowhere/{full}")
-        return f"models:/{full}/{made.version}"
+        made = self.client.create_model_version(name, f"s3://nowhere/{name}")
+        return f"models:/{name}/{made.version}"
+
+    def clear(self) -> None:
+        """Remove all models."""
+        for model in self.client.search_registered_models():
+            self.client.delete_registered_model(model.name)
+
+    def versions(self) -> dict[str, Registered]:
+        """Return the versions as the registry describes them, by URI."""
+        found = registered_versions(Selection(), tracking_uri=self.tracking_uri, registry_uri=None)
+        return {each.uri: each for each in found}
 
     def order_of(self, version: Registered) -> Order:
         folder = folder_of(version.name, version.version)
-        config = {"output_dir": self.out / folder, "tracking_uri": self.store.tracking_uri, **self.config}
+        config = {"output_dir": self.out / folder, "tracking_uri": self.tracking_uri, **self.config}
         return order(version, digest=self.digest, **config)
 
     def sweep(
         self, engine: Engine | None = None, watch: Watch | None = None, order_of: Any = None, **options: Any
     ) -> dict[str, Standing]:
         """Run a sweep to its end; return how versions stand."""
-        values = {
-            "selection": Selection(names=(f"{self.prefix}*",)),
-            "output_dir": self.out,
-            "tracking_uri": self.store.tracking_uri,
-            **options,
-        }
+        values = {"output_dir": self.out, "tracking_uri": self.tracking_uri, **options}
         with self.ledger() as ledger:
             sweep = Sweep(
                 SweepOptions(**values), order_of or self.order_of, judged, ledger, engine or Engine(), watch or Watch()
             )
+            self.standings = sweep.standings
             sweep.run()
         return sweep.standings
 
@@ -169,12 +173,15 @@ class World:
         with self.ledger() as ledger:
             return {f"models:/{name}/{number}": e for (name, number), e in ledger.newest(self.registry).items()}
 
-    def states(self) -> Counter[str]:
+    def states(self) -> dict[str, int]:
         """Return how many scans of the ledger are in which state."""
+        return dict(Counter(state for _, state in self._scans()))
+
+    def _scans(self) -> list[tuple[str, str]]:
         import sqlalchemy as sql
 
         with sql.create_engine(f"sqlite:///{self.ledger_path}").connect() as connection:
-            return Counter(state for (state,) in connection.execute(sql.text("SELECT state FROM smoothscan_scans")))
+            return [tuple(row) for row in connection.execute(sql.text("SELECT scan_id, state FROM smoothscan_scans"))]
 
     def tags(self, uri: str) -> dict[str, str]:
         _, name, number = uri.split("/")
@@ -189,13 +196,19 @@ class World:
 
     def assert_consistent(self, *uris: str) -> None:
         """Ledger, tags, runs and files of these versions say the same, and nothing is left over."""
-        newest = self.newest()
+        newest, scans = self.newest(), dict(self._scans())
         assert set(newest) == set(uris)
-        assert set(self.states()) == {"recorded"}
-        assert list((self.out / ".work").glob("*.safetensors")) == []
+        assert set(scans.values()) == {"recorded"}
+        experiment = self.client.get_experiment_by_name("smoothscan").experiment_id
+        runs = [run for run in self.client.search_runs([experiment]) if run.data.tags["smoothscan.scan_id"] in scans]
+        by_scan = {run.data.tags["smoothscan.scan_id"]: run for run in runs}
+        assert len(runs) == len(by_scan) == len(scans), "one run for each scan"
+        hidden = {path.name for path in self.out.rglob(".*")}
+        assert hidden <= {WORK}, "nothing half-written is left"
+        assert list((self.out / WORK).glob("*.safetensors")) == []
         with self.ledger() as ledger:
             for uri, entry in newest.items():
-                (run,) = runs_with(self.store, "smoothscan.scan_id", entry.scan_id)
+                run = by_scan[entry.scan_id]
                 assert run.info.status == ("FINISHED" if entry.status == "completed" else "FAILED")
                 tags, kept, written = self.tags(uri), ledger.result(entry.scan_id), self.written(uri)
                 assert kept is not None

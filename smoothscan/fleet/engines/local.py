@@ -75,6 +75,7 @@ class _Worker:
     def __init__(self, share: Share, folder: Path) -> None:
         self._share = share
         self._folder = folder
+        self._log = folder / "log.txt"
         self._process: subprocess.Popen[str] | None = None
 
     def begin(self, job: Job, outcomes: queue.SimpleQueue[tuple[_Worker, Outcome]]) -> None:
@@ -95,6 +96,7 @@ class _Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         config = job.config.model_copy(update={"threads": self._share.threads})
+        before = self._log.stat().st_size
         overdue = threading.Event()
 
         def kill() -> None:
@@ -111,6 +113,7 @@ class _Worker:
             answer = ""
         finally:
             clock.cancel()
+            clock.join()  # else it could kill the process that does the next job
         try:
             return Outcome.model_validate_json(answer).model_copy(update={"job": job})
         except ValidationError:
@@ -118,7 +121,7 @@ class _Worker:
         if overdue.is_set():
             limit = f"{job.config.time_limit:.0f} s and {GRACE:.0f} s more"
             return Outcome(job=job, ended="overdue", message=f"The scan did not end within {limit}, and was killed.")
-        return Outcome(job=job, ended="crashed", message=f"The scanning process died{self._last_words()}")
+        return Outcome(job=job, ended="crashed", message=f"The scanning process died{self._last_words(before)}")
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is None:
@@ -127,7 +130,7 @@ class _Worker:
         environment = {**os.environ, "TMPDIR": str(self._folder), "PYTHONUNBUFFERED": "1"}
         if self._share.accelerator is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self._share.accelerator
-        with (self._folder / "log.txt").open("w") as log:
+        with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "smoothscan.fleet.worker"],
                 stdin=subprocess.PIPE,
@@ -140,9 +143,10 @@ class _Worker:
             )
         return self._process
 
-    def _last_words(self) -> str:
+    def _last_words(self, before: int) -> str:
+        """Return the end of what the process said during a job; what stands before in its log is about other models."""
         with contextlib.suppress(OSError):
-            text = (self._folder / "log.txt").read_text(errors="replace").strip()
+            text = self._log.read_bytes()[before:].decode(errors="replace").strip()
             if text:
                 return f": {text[-_WORDS:]}"
         return ", without a word: perhaps there was not enough memory."

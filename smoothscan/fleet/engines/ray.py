@@ -108,14 +108,21 @@ class RayEngine:
     def run(self, take: Take) -> Iterator[Outcome]:
         """Scan jobs until none is left and none is under way; see `Engine.run`."""
         under_way: dict[ObjectRef[bytes | None], _Task] = {}
+        unsent: list[Outcome] = []
 
         def fill() -> None:
             while len(under_way) < self._workers and (job := take()) is not None:
-                under_way[self._begin(job)] = _Task(job, time.monotonic())
+                try:
+                    under_way[self._begin(job)] = _Task(job, time.monotonic())
+                except (UsageError, OSError) as error:  # images that were there when the sweep was planned are gone
+                    unsent.append(_failed(job, error))
 
         try:
             while True:
                 fill()  # an outcome may have brought further jobs
+                if unsent:
+                    yield unsent.pop()
+                    continue
                 if not under_way:
                     return
                 ready, _ = self._ray.wait(list(under_way), num_returns=1, timeout=_POLL)
@@ -158,10 +165,9 @@ class RayEngine:
             write_whole(task.job.into, packed, durable=True)
             return Outcome(job=task.job, ended="scanned", seconds=seconds)
         except self._ray.exceptions.RayTaskError as error:
-            cause = error.cause
-            if isinstance(cause, UsageError):
-                return Outcome(job=task.job, ended="misused", message=cause.message, hint=cause.hint, seconds=seconds)
-            return Outcome(job=task.job, ended="crashed", message=f"{type(cause).__name__}: {cause}", seconds=seconds)
+            return _failed(task.job, error.cause, seconds)
+        except OSError as error:
+            return _failed(task.job, error, seconds)
         except self._ray.exceptions.RayError as error:  # the worker or its node died
             message = f"The scanning process died: {str(error).partition(chr(10))[0]}"
             return Outcome(job=task.job, ended="crashed", message=message, seconds=seconds)
@@ -179,6 +185,12 @@ def _scan(text: str, bundle: Bundle) -> bytes | None:
 
 def _overdue(task: _Task) -> bool:
     return time.monotonic() - task.began > task.job.config.time_limit + GRACE
+
+
+def _failed(job: Job, error: Exception, seconds: float = 0.0) -> Outcome:
+    if isinstance(error, UsageError):
+        return Outcome(job=job, ended="misused", message=error.message, hint=error.hint, seconds=seconds)
+    return Outcome(job=job, ended="crashed", message=f"{type(error).__name__}: {error}", seconds=seconds)
 
 
 def _late(task: _Task) -> Outcome:
