@@ -22,7 +22,6 @@ from smoothscan.cli.shared_options import (
     scan_options,
     write_back_option,
 )
-from smoothscan.errors import ScanFailedError
 from smoothscan.sinks.text import plain
 
 _EXAMPLE = """\b
@@ -102,8 +101,6 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     if result.write_back.status == "failed":  # a warning of its own, also where progress is silent
         message = plain(result.write_back.message)
         click.echo(f"Warning: the result stands, but was not written back to the registry: {message}", err=True)
-    code = exit_code(result)
     if result.promotion is not None and result.promotion.status == "failed":
         click.echo(f"Error: {plain(result.promotion.message)}", err=True)
-        code = code or ScanFailedError.exit_code
-    ctx.exit(code)
+    ctx.exit(exit_code(result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from smoothscan.errors import ScanFailedError
 from smoothscan.result import ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.findings import SET_ASIDE_ONLY, excused, gate_of, set_aside, waiver_ends
@@ -17,7 +18,12 @@ def silence(result: ScanResult) -> str:
 
 
 def exit_code(result: ScanResult) -> int:
-    """Return the exit code of `check`: the gate's, or the verdict's where no gate was asked."""
+    """Return the exit code of `check`: the gate's, or the verdict's where no gate was asked.
+
+    An alias that could not be moved though the gate passed is a failure of its own.
+    """
+    if result.promotion is not None and result.promotion.status == "failed":
+        return ScanFailedError.exit_code
     if result.gate is not None:
         return result.gate.exit_code
     return result.exit_code("backdoored" if result.config.get("fail_on") == "backdoored" else "suspicious")

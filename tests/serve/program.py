@@ -18,15 +18,16 @@ from .deliveries import SECRET, Delivery, query
 
 # Scans take a moment, and are known afterwards: each line of the ledger is a scan that was done.
 _PROGRAM = """
-import sys, time, types
+import sys, time
 from pathlib import Path
 
+import smoothscan.cli.fleet_setup
 from smoothscan.posture import Standing
 
 ledger, seconds = Path(sys.argv.pop(1)), float(sys.argv.pop(1))
 
 
-def scanner_of(settings, options, events):
+def scanner_of(choices, common, ledger_of_scans, engine, watcher):
     def scan(versions):
         known = ledger.read_text().splitlines() if ledger.exists() else []
         found = {}
@@ -43,7 +44,7 @@ def scanner_of(settings, options, events):
     return scan
 
 
-sys.modules["smoothscan.fleet.sweep"] = types.SimpleNamespace(scanner_of=scanner_of)
+smoothscan.cli.fleet_setup.scanner_of = scanner_of
 from smoothscan.cli.main import main
 
 main()
@@ -55,7 +56,7 @@ def start(folder: Path, *arguments: object, seconds: float = 0, **environment: s
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, str(folder / "ledger.txt"), str(seconds), *map(str, arguments)],
         cwd=folder,
-        env={**ENVIRONMENT, **environment},
+        env={**ENVIRONMENT, "XDG_STATE_HOME": str(folder), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
