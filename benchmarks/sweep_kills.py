@@ -49,7 +49,9 @@ def kills(server: Server, images: Path, versions: int, times: int, within: float
         with suppress(subprocess.TimeoutExpired):
             sweep.wait(moment)
             break  # it came to its end
-        workers = psutil.Process(sweep.pid).children() if too else []
+        family = psutil.Process(sweep.pid)
+        processes = 1 + len(family.children(recursive=True))
+        workers = family.children() if too else []
         for pid in (sweep.pid, *(worker.pid for worker in workers)):
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
@@ -57,8 +59,9 @@ def kills(server: Server, images: Path, versions: int, times: int, within: float
         gone = None if at_once else _seconds_until_gone(server)
         judged, problems = _checked(place, judged)
         states = Counter(row["state"] for row in _rows(place))
-        kill = {"seconds": round(moment, 2), "workers_too": too, "gone_after": gone, "states": dict(states)}
-        done.append({**kill, "problems": problems + ([] if at_once or gone is not None else ["processes stayed"])})
+        problems += [] if at_once or gone is not None else ["processes stayed"]
+        kill = {"seconds": round(moment, 2), "workers_too": too, "processes": processes, "gone_after": gone}
+        done.append({**kill, "states": dict(states), "problems": problems})
     last = place.sweep("--quiet", *SCAN)
     gone = _seconds_until_gone(server)
     again = place.sweep("--quiet", *SCAN)

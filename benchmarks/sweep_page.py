@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ def page(results: dict[str, Any]) -> str:
         "engines": _engines,
     }
     parts = "\n\n".join(texts[part](results[part]) for part in texts if part in results)
-    return f"""# What sweeps do, in figures
+    text = f"""# What sweeps do, in figures
 
 Written by `python benchmarks/sweep.py`; raw figures in `benchmarks/results/sweep.json`. Models are ResNets and VGGs of
 ten classes, clean and backdoored, saved as pt2. They are scanned in the profile quick, in the additive space alone, to
@@ -29,6 +30,14 @@ keep a scan short: these figures are about sweeps, and those on how well trigger
 
 {parts}
 """
+    return "\n\n".join(_wrapped(block) for block in text.strip().split("\n\n")) + "\n"
+
+
+def _wrapped(block: str) -> str:
+    """Return a paragraph in lines of equal length; headings, tables and quotations stay as they are."""
+    if block.startswith(("#", "|", "    ")):
+        return block
+    return textwrap.fill(" ".join(block.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _registry(found: dict[str, Any]) -> str:
@@ -47,8 +56,9 @@ scanned all the same (`--no-cache`). {_machine(found)}
 
 {_table(heads, lines)}
 
-Scans are quick here, and writing them back is not: this server takes {1000 * found["request_seconds"]:.0f} ms for a
-request, because MLflow hashes the password anew each time, and a write-back makes dozens, on the cores that scan.
+Scans are quick here, and writing them back is not: as MLflow sets it up, this server checks the password
+at each request and takes {1000 * found["request_seconds"]:.0f} ms for one, on the cores that scan; a write-back makes
+dozens.
 
 After the first sweep and after the one of the new version, ledger, tags, runs and files were compared for every
 version: {_told(found["problems"])}. Left behind in folders: {", ".join(found["left_behind"]) or "nothing"}.
@@ -66,6 +76,7 @@ def _kills(found: dict[str, Any]) -> str:
     heads = (
         "killed after",
         "with its workers",
+        "processes then",
         "recorded",
         "judged",
         "started",
@@ -75,6 +86,7 @@ def _kills(found: dict[str, Any]) -> str:
         (
             _time(kill["seconds"]),
             "yes" if kill["workers_too"] else "no",
+            kill["processes"],
             kill["states"].get("recorded", 0),
             kill["states"].get("judged", 0),
             kill["states"].get("started", 0),
