@@ -212,11 +212,17 @@ def _with_file(ctx: click.Context, table: Mapping[str, Any], origin: str | None)
             raise ConfigError(f"{origin} has an unknown key: sweep.{key}", hint)
         param = mine[key]
         try:
-            wanted = [value] if param.multiple and isinstance(value, str) else value
-            options.setdefault(str(param.name), param.type_cast_value(ctx, wanted))
+            options.setdefault(str(param.name), param.type_cast_value(ctx, _as_written(param, value)))
         except click.BadParameter as error:
             raise ConfigError(f"{origin}: sweep.{key}: {error.message}") from None
     return options
+
+
+def _as_written(param: click.Parameter, value: Any) -> Any:
+    """Return a value of the file as it would stand on the command line, where everything is text."""
+    if param.multiple:
+        return [value] if isinstance(value, str) else value
+    return value if isinstance(param, click.Option) and param.is_flag else str(value)
 
 
 def _is_mine(param: click.Parameter) -> bool:

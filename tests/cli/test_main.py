@@ -36,6 +36,7 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["verify", "--help"],
         ["calibrate", "--help"],
         ["denoiser", "train", "--help"],
+        ["sweep", "--help"],
         ["serve", "--help"],
         ["doctor", "--help"],
         ["demo", "--help"],

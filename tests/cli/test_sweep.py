@@ -106,43 +106,6 @@ def test_a_registry_that_is_not_there_and_a_folder_in_use_are_told(
     assert "no search expression" in wrong.stderr
 
 
-@pytest.mark.parametrize("part", ["4/4", "-1/4", "1", "a/b"])
-def test_a_part_that_is_none_is_a_usage_error(smoothscan: Run, part: str) -> None:
-    assert smoothscan("sweep", "--images", ".", f"--shard={part}").returncode == 2
-
-
-FILE = """
-images = "general"
-profile = "quick"
-[input]
-value_range = [0, 1]
-[[model]]
-name = "traffic-*"
-images = "signs"
-fail_on = "backdoored"
-[[model]]
-name = "traffic-night"
-seed = 7
-input = { value_range = [-1, 1] }
-[sweep]
-workers = 3
-name = "traffic-*"
-"""
-
-
-def test_models_have_settings_of_their_own_and_options_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("smoothscan.toml").write_text(FILE)
-    plain = choices({})
-    other, day, night = (plain.of(f"models:/{name}/3").config for name in ("faces", "traffic-day", "traffic-night"))
-    assert [each.images for each in (other, day, night)] == [Path("general"), Path("signs"), Path("signs")]
-    assert [each.fail_on for each in (other, day, night)] == ["suspicious", "backdoored", "backdoored"]
-    assert [each.seed for each in (other, day, night)] == [0, 0, 7]
-    assert [each.input.value_range for each in (other, day, night)] == [(0, 1), (0, 1), (-1, 1)]
-    assert choices({"seed": 9}).of("models:/traffic-night@champion").config.seed == 9
-    assert plain.common("out").output_dir == Path("out")
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [

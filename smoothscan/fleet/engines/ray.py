@@ -199,9 +199,14 @@ def _late(task: _Task) -> Outcome:
 
 
 def _knock(address: str | None) -> None:
-    """Find out whether anybody listens there: Ray itself keeps trying for minutes."""
-    if address is not None and (found := _HOST_AND_PORT.fullmatch(address)):
-        socket.create_connection((found[1], int(found[2])), timeout=_POLITE).close()
+    """Find out who listens there, if anybody: Ray itself keeps trying for minutes."""
+    if address is None or not (found := _HOST_AND_PORT.fullmatch(address)):
+        return
+    with socket.create_connection((found[1], int(found[2])), timeout=_POLITE) as line:
+        line.sendall(b"GET / HTTP/1.1\r\nHost: ray\r\n\r\n")
+        with suppress(TimeoutError):
+            if line.recv(5) == b"HTTP/":  # Ray speaks another protocol there
+                raise ConnectionError("a web server answers, perhaps its dashboard; Ray's own port is 6379")
 
 
 @contextmanager
