@@ -209,7 +209,8 @@ def test_a_killed_worker_takes_the_models_process_with_it(real: ScanConfig, tmp_
     ended: list[Outcome] = []
     thread = threading.Thread(target=lambda: ended.extend(engine.run(jobs(real, tmp_path, paper))))
     thread.start()
-    (worker,) = wait_for(lambda: [each for each in psutil.Process().children() if "worker" in " ".join(each.cmdline())])
+    mine = psutil.Process()
+    (worker,) = wait_for(lambda: [each for each in mine.children() if "smoothscan.fleet.worker" in each.cmdline()])
     hosts = wait_for(lambda: worker.children(recursive=True))
     worker.kill()
     thread.join(30)
