@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from smoothscan.errors import ConfigError, SmoothscanError
 from smoothscan.events import Events
 from smoothscan.result import Promotion, ScanResult
 from smoothscan.sinks.runs import quick_and_quiet, reason
-from smoothscan.sources import present
+from smoothscan.sources import present, registered_name
 from smoothscan.sources.mlflow_errors import shown
-
-_REGISTERED = re.compile(r"models:/+[^/]+(/[^/]+|@[^/@]+)/*")
 
 
 def require_registered(uri: str) -> None:
@@ -21,7 +18,7 @@ def require_registered(uri: str) -> None:
     Raises:
         ConfigError: it means something else, which can have no alias.
     """
-    if not _REGISTERED.fullmatch(uri):
+    if registered_name(uri) is None:
         raise ConfigError(
             f"--set-alias needs a version of a registered model, and {shown(uri)} is none.",
             "Name it as models:/name/3, models:/name@alias or models:/name/latest; or leave --set-alias out.",

@@ -72,14 +72,10 @@ def _check_files(config: ScanConfig) -> None:
         _signer(config.attest_key)
 
 
-def gate() -> Callable[[ScanResult, ScanConfig], ScanResult]:
-    """Return what says whether models may pass. A baseline is about one model, and of no use for many."""
-
-    def judged(result: ScanResult, config: ScanConfig) -> ScanResult:
-        waivers = () if config.waivers is None else _waivers(config.waivers)
-        return judge(result, config.fail_on, waivers, None, datetime.now(UTC).date())
-
-    return judged
+def judged(result: ScanResult, config: ScanConfig) -> ScanResult:
+    """Return a result with what the gate says of it. A baseline is about one model, and of no use for many."""
+    waivers = () if config.waivers is None else _waivers(config.waivers)
+    return judge(result, config.fail_on, waivers, None, datetime.now(UTC).date())
 
 
 @contextmanager
@@ -141,7 +137,7 @@ def scanner_of(
             tracking_uri=common.tracking_uri,
             registry_uri=common.registry_uri,
         )
-        sweep = Sweep(what, orders(choices, common), gate(), ledger, engine, watcher)
+        sweep = Sweep(what, orders(choices, common), judged, ledger, engine, watcher)
         sweep.run()
         found = {(standing.name, standing.version): standing for standing in sweep.standings.values()}
         return {each: found.get(each) or _gone(*each) for each in versions}

@@ -108,7 +108,7 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     are not believed. A sweep that was stopped, however that happened, goes on where it was when it is run again.
     """
     from smoothscan.cli.display import listen, show_plan, show_posture
-    from smoothscan.cli.fleet_setup import Told, engine_of, gate, ledger_of, orders
+    from smoothscan.cli.fleet_setup import Told, engine_of, judged, ledger_of, orders
     from smoothscan.cli.settings import choices
     from smoothscan.fleet.folders import sweep_folder
     from smoothscan.fleet.sweep import Sweep
@@ -121,11 +121,11 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
         if chosen.origin is not None:
             events.note(f"options from {chosen.origin}")
         if options.get("dry_run"):
-            plan = Sweep(what, orders(chosen, common), gate(), ledger, None, Told(events)).look()
+            plan = Sweep(what, orders(chosen, common), judged, ledger, None, Told(events)).look()
         else:
             with sweep_folder(what.output_dir):
                 engine = engine_of(options, common)
-                running = Sweep(what, orders(chosen, common), gate(), ledger, engine, Told(events))
+                running = Sweep(what, orders(chosen, common), judged, ledger, engine, Told(events))
                 posture = _run(running, what, engine.describe(), common, events)
     if options.get("dry_run"):
         show_plan(plan)

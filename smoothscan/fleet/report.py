@@ -54,11 +54,8 @@ def posture_of(
 
 
 def _worst_first(standing: Standing) -> tuple[int, float, str, int]:
-    code = standing.exit_code
-    rank = len(_BADNESS) if code is None else _BADNESS.index(code)
-    if code is None:
-        rank = 1  # what was never scanned is as little known as what failed
-    return rank, -(standing.score or 0.0), standing.name, int(standing.version)
+    code = 3 if standing.exit_code is None else standing.exit_code  # never scanned is as little known as failed
+    return _BADNESS.index(code), -(standing.score or 0.0), standing.name, int(standing.version)
 
 
 def _count_as(standing: Standing) -> str:

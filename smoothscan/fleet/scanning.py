@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from smoothscan.config import ScanConfig
 from smoothscan.errors import SmoothscanError
 from smoothscan.events import Events, Silent
 from smoothscan.fleet.engines.interface import Job
 from smoothscan.packed import pack
-from smoothscan.sources import fetch
+from smoothscan.sources import present
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,16 @@ def scan(job: Job, events: Events | None = None) -> Done:
     from smoothscan.pipeline import scan as run
 
     events = events or Silent()
-    if job.unless is not None and _digest(job.config, events) == job.unless:
+    if job.unless is not None and _present_digest(job.config, events) == job.unless:
         return Done(None)
     result, exhibits = run(job.config, events, input_sources=job.input_sources)
     return Done(pack(result, exhibits))
 
 
-def _digest(config: ScanConfig, events: Events) -> str | None:
+def _present_digest(config: ScanConfig, events: Events) -> str | None:
     """Return the digest of a model's files as they are now; None if they cannot be had, which the scan will say."""
     stores = {"tracking_uri": config.tracking_uri, "registry_uri": config.registry_uri}
-    with tempfile.TemporaryDirectory(prefix="smoothscan-") as folder:
-        try:
-            return fetch(config.uri, Path(folder) / "model", **stores, events=events).info.digest
-        except SmoothscanError:
-            return None
+    try:
+        return present(config.uri, **stores, events=events).digest
+    except SmoothscanError:
+        return None
