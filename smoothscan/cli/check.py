@@ -22,7 +22,6 @@ from smoothscan.cli.shared_options import (
     scan_options,
     write_back_option,
 )
-from smoothscan.sinks.text import plain
 
 _EXAMPLE = """\b
 Examples:
@@ -89,6 +88,7 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     """
     from smoothscan import checking
     from smoothscan.cli.display import listen, show_result
+    from smoothscan.cli.outcome import complaints
     from smoothscan.cli.settings import resolve
     from smoothscan.sinks.advice import exit_code
 
@@ -98,9 +98,6 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
             events.note(f"options from {settings.file}")
         result = checking.check(settings.config, events, settings.provenance, settings.input_sources)
     show_result(result, settings.config)
-    if result.write_back.status == "failed":  # a warning of its own, also where progress is silent
-        message = plain(result.write_back.message)
-        click.echo(f"Warning: the result stands, but was not written back to the registry: {message}", err=True)
-    if result.promotion is not None and result.promotion.status == "failed":
-        click.echo(f"Error: {plain(result.promotion.message)}", err=True)
+    for line in complaints(result):  # also where progress is silent
+        click.echo(line, err=True)
     ctx.exit(exit_code(result))

@@ -241,10 +241,10 @@ def listen(*, quiet: bool, verbose: bool) -> Iterator[Display]:
         yield PlainDisplay(verbose=verbose)
 
 
-def show_result(result: ScanResult, config: ScanConfig) -> None:
-    """Print the outcome on standard output: a table on a terminal, else plain lines."""
+def show_result(result: ScanResult, config: ScanConfig, report: Path | None = None) -> None:
+    """Print the outcome on standard output: a table on a terminal, else plain lines; see `outcome.closing`."""
     if not sys.stdout.isatty():
-        print(as_text(result, config), flush=True)
+        print(as_text(result, config, report), flush=True)
         return
     console = Console(highlight=False)
     style = _STYLES.get(result.verdict or "", "bold magenta") if result.status == "completed" else "bold magenta"
@@ -265,7 +265,7 @@ def show_result(result: ScanResult, config: ScanConfig) -> None:
         console.print(table)
         if left_out(result):
             console.print(Text(left_out(result), style="dim"))
-    for caption, text in closing(result, config):
+    for caption, text in closing(result, config, report):
         console.print(Text.assemble((f"{caption:<8} ", "dim"), text))
 
 
