@@ -10,6 +10,7 @@ from pathlib import Path
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.advice import advice, exit_code
+from smoothscan.sinks.explanation import explain
 from smoothscan.sinks.findings import excuse, excused, set_aside, subject
 from smoothscan.sinks.text import count, number, percent, plain, shorten
 from smoothscan.sinks.words import chances, hard_steps, kind, screened, share
@@ -165,6 +166,14 @@ def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None) 
         lines.append("")
     lines += [f"{caption:<8} {text}" for caption, text in closing(result, config, report)]
     return "\n".join(lines)
+
+
+def explained(result: ScanResult) -> list[str]:
+    """Return how the verdict came about as plain lines."""
+    lines = []
+    for section in explain(result):
+        lines += ["", section.title, *(f"  - {plain(line)}" for line in section.lines)]
+    return lines
 
 
 def comparison(result: ScanResult) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smoothscan.cli.options import HeadedCommand
-from smoothscan.cli.shared_options import output_option
+from smoothscan.cli.shared_options import explain_option, output_option
 from smoothscan.cli.values import Parsed, parse_formats
 from smoothscan.errors import ConfigError
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """\b
 Examples:
-  smoothscan report smoothscan-report/result.json
+  smoothscan report smoothscan-report/result.json --explain
   smoothscan report result.json --format html,junit --output-dir reports/
   smoothscan report result.json --fail-on backdoored --waivers waivers.toml
 
@@ -65,6 +65,7 @@ _NOT_OF_A_SCAN = (ArithmeticError, LookupError, TypeError, ValueError)
     metavar="FILE",
     help="result.json of an earlier scan of the same registered model: what it found already does not fail.",
 )
+@explain_option
 @output_option("--verbose", "-v", is_flag=True, help="Tracebacks of bugs.")
 @click.pass_context
 def report(
@@ -77,6 +78,7 @@ def report(
     fail_on: FailOn | None,
     waivers: Path | None,
     baseline: Path | None,
+    explain: bool,
     verbose: bool,
 ) -> None:
     """Show the result of a scan again, and make reports of it.
@@ -85,8 +87,8 @@ def report(
     show the recovered triggers if the folder perturbations still lies beside RESULT; held-out images are not kept, so
     pages made later do not show those.
     """
-    from smoothscan.cli.display import show_result
-    from smoothscan.cli.outcome import as_text, complaints
+    from smoothscan.cli.outcome import as_text, complaints, explained
+    from smoothscan.cli.summary import show_explanation, show_result
     from smoothscan.files import make_folder
     from smoothscan.sinks.advice import exit_code
     from smoothscan.sources.result_file import read_result
@@ -102,6 +104,7 @@ def report(
         )
     try:
         as_text(found, config, first)
+        explained(found)
         if formats:
             _write(found, config, result, make_folder(config.output_dir))
     except _NOT_OF_A_SCAN as error:
@@ -110,6 +113,8 @@ def report(
             "Pass the result.json of a scan, as it was written.",
         ) from error
     show_result(found, config, first)
+    if explain:
+        show_explanation(found)
     for line in complaints(found):
         click.echo(line, err=True)
     ctx.exit(exit_code(found))

@@ -107,9 +107,10 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     the program changed. What was scanned stands in the ledger, a database of the scanner's own; tags of the registry
     are not believed. A sweep that was stopped, however that happened, goes on where it was when it is run again.
     """
-    from smoothscan.cli.display import listen, show_plan, show_posture
+    from smoothscan.cli.display import listen
     from smoothscan.cli.fleet_setup import Told, engine_of, judged, ledger_of, orders
     from smoothscan.cli.settings import choices
+    from smoothscan.cli.summary import show_plan, show_posture
     from smoothscan.fleet.folders import sweep_folder
     from smoothscan.fleet.sweep import Sweep
 
