@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,22 +131,34 @@ def _attestation(config: ScanConfig) -> list[Sink]:
 
 def sinks(config: ScanConfig, provenance: Provenance) -> tuple[list[Sink], list[Sink]]:
     """Sinks that write once, and sinks that write again when there is news of the registry."""
+    reports = report_sinks(("json", *config.formats), provenance, redact_images=config.redact_images)
+    from smoothscan.sinks.perturbations import PerturbationSink
+
+    return [PerturbationSink(redact_images=config.redact_images), *_attestation(config)], reports
+
+
+def report_sinks(formats: Collection[ReportFormat], provenance: Provenance, *, redact_images: bool) -> list[Sink]:
+    """Return what writes reports in these formats.
+
+    Args:
+        formats: the formats.
+        provenance: where the scan came from.
+        redact_images: leave the user's images out.
+    """
     from smoothscan.sinks.html import HtmlSink
     from smoothscan.sinks.json_file import JsonSink
     from smoothscan.sinks.junit import JunitSink
     from smoothscan.sinks.markdown import MarkdownSink
-    from smoothscan.sinks.perturbations import PerturbationSink
     from smoothscan.sinks.sarif import SarifSink
 
     chosen: dict[ReportFormat, Sink] = {
-        "html": HtmlSink(redact_images=config.redact_images, command=provenance.command),
+        "html": HtmlSink(redact_images=redact_images, command=provenance.command),
         "json": JsonSink(),
         "sarif": SarifSink(provenance.anchor),
         "junit": JunitSink(),
         "markdown": MarkdownSink(),
     }
-    reports = [sink for name, sink in chosen.items() if name in ("json", *config.formats)]
-    return [PerturbationSink(redact_images=config.redact_images), *_attestation(config)], reports
+    return [sink for name, sink in chosen.items() if name in formats]
 
 
 def keep_apart(folder: Path, images: Path) -> None:

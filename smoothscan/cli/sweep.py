@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from smoothscan.cli.shared_options import (
 from smoothscan.cli.values import Parsed, parse_shard
 from smoothscan.errors import ConfigError, SmoothscanError
 from smoothscan.sinks.text import plain
+from smoothscan.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from smoothscan.cli.display import Display
@@ -107,9 +107,10 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     the program changed. What was scanned stands in the ledger, a database of the scanner's own; tags of the registry
     are not believed. A sweep that was stopped, however that happened, goes on where it was when it is run again.
     """
-    from smoothscan.cli.display import listen, show_plan, show_posture
+    from smoothscan.cli.display import listen
     from smoothscan.cli.fleet_setup import Told, engine_of, judged, ledger_of, orders
     from smoothscan.cli.settings import choices
+    from smoothscan.cli.summary import show_plan, show_posture
     from smoothscan.fleet.folders import sweep_folder
     from smoothscan.fleet.sweep import Sweep
 
@@ -207,8 +208,7 @@ def _with_file(ctx: click.Context, table: Mapping[str, Any], origin: str | None)
     mine = {name.lstrip("-").replace("-", "_"): p for p in ctx.command.params for name in p.opts if _is_mine(p)}
     for key, value in table.items():
         if key not in mine:
-            close = get_close_matches(key, mine, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(mine)}"
+            hint = did_you_mean(key, mine) or f"known keys: {', '.join(mine)}"
             raise ConfigError(f"{origin} has an unknown key: sweep.{key}", hint)
         param = mine[key]
         try:
