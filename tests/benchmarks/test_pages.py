@@ -1,4 +1,4 @@
-"""What the documents say of benchmarks is what the benchmarks measured: every page is written once more and compared."""
+"""The pages of figures say what the benchmarks measured: each is written once more and compared."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ ROOT = Path(__file__).parents[2]
 DOCS, RESULTS = ROOT / "docs", ROOT / "benchmarks" / "results"
 
 _spec = importlib.util.spec_from_file_location("benchmark", ROOT / "benchmarks" / "architectures.py")
-assert _spec is not None and _spec.loader is not None
+assert _spec is not None
+assert _spec.loader is not None
 architectures = importlib.util.module_from_spec(_spec)  # by its path: a folder of tests has the same name
 _spec.loader.exec_module(architectures)
 
