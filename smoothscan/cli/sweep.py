@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from smoothscan.cli.shared_options import (
 from smoothscan.cli.values import Parsed, parse_shard
 from smoothscan.errors import ConfigError, SmoothscanError
 from smoothscan.sinks.text import plain
+from smoothscan.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from smoothscan.cli.display import Display
@@ -207,8 +207,7 @@ def _with_file(ctx: click.Context, table: Mapping[str, Any], origin: str | None)
     mine = {name.lstrip("-").replace("-", "_"): p for p in ctx.command.params for name in p.opts if _is_mine(p)}
     for key, value in table.items():
         if key not in mine:
-            close = get_close_matches(key, mine, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(mine)}"
+            hint = did_you_mean(key, mine) or f"known keys: {', '.join(mine)}"
             raise ConfigError(f"{origin} has an unknown key: sweep.{key}", hint)
         param = mine[key]
         try:
