@@ -71,6 +71,9 @@ class Standing(Record):
     """Its report, relative to `sweep.json`; null if there is none."""
     write_back: WriteBack = WriteBack()
     """What became of its tags and run."""
+    rewritten: str = ""
+    """Why this sweep wrote an earlier result back to the registry once more: `write-back failed`, `tags changed`;
+    empty if it did not."""
 
 
 class Discoveries(Record):
