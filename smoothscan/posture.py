@@ -78,6 +78,9 @@ class Standing(Record):
     change: Change | None = None
     """What became of it since the sweep before: `newly_flagged` also where it is new; `not_judged_since`: it had a
     verdict; `judged_since`: it had none, and now no trigger was found. Null for nothing of the kind."""
+    rewritten: str = ""
+    """Why this sweep wrote an earlier result back to the registry once more: `write-back failed`, `tags changed`;
+    empty if it did not."""
 
 
 class Discoveries(Record):
