@@ -27,7 +27,7 @@ CHANGES: dict[Change, str] = {
     "newly_flagged": "newly flagged",
     "not_judged_since": "not judged any more",
     "no_longer_flagged": "no longer flagged",
-    "judged_since": "judged now, no trigger found",
+    "judged_since": "judged now, with no trigger found",
     "new": "new",
 }
 """What can become of a version from one sweep to the next, the most urgent first, in words."""
