@@ -92,7 +92,8 @@ def changes(posture: Posture) -> str:
     if posture.gone:
         told.append(f"{len(posture.gone):,} gone")
     flagged = f"flagged {before.flagged:,} then, {now.flagged:,} now"
-    return f"Since the sweep of {moment(before.finished_at)}: {', '.join(told) or 'nothing changed'} ({flagged})."
+    of = f" of {moment(before.finished_at)}" if instant(before.finished_at) else ""
+    return f"Since the last sweep{of}: {', '.join(told) or 'nothing changed'} ({flagged})."
 
 
 def in_numbers(posture: Posture) -> PastSweep:
