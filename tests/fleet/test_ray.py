@@ -81,7 +81,7 @@ def test_a_node_finds_what_this_machine_finds(
 def _stub() -> Any:
     """Return what tasks do instead of scanning; Ray sends functions of functions to its nodes as they are."""
 
-    def scan(text: str, bundle: Any) -> bytes | None:
+    def scan(text: str, bundle: Any, starts: Any) -> bytes | None:
         import json
         import os
         import tempfile
@@ -93,6 +93,7 @@ def _stub() -> Any:
         from smoothscan.sources.images import images_digest, list_images
 
         job = Job.model_validate_json(text)
+        starts.note.remote(f"{job.scan_id} {job.attempt}")
         match job.config.uri.split("/")[1]:
             case "killed":
                 os.kill(os.getpid(), 9)
