@@ -178,8 +178,10 @@ class Sweep:
             for standing in self._recorder.stop():
                 self._tell(standing)
             self._clear()
+        needed = self._ledger.under_way(self._registry, self._place)
         for path in self._work.glob(f"*{_PACKED}"):
-            path.unlink(missing_ok=True)
+            if path.stem not in needed:  # a sweep over other versions was killed here, and will go on
+                path.unlink(missing_ok=True)
 
     def _take(self) -> Job | None:
         """Return the next job; tasks that need no work, or whose work was done before a crash, are settled here."""
