@@ -26,8 +26,8 @@ _INSTALL = "Install it with: python -m pip install 'smoothscan[ray]', here and o
 _HOST_AND_PORT = re.compile(r"(?:ray://)?\[?([^/\]]+?)\]?:(\d+)")
 _POLITE = 10.0
 """Seconds to wait for a cluster's first sign of life."""
-_PATIENCE = 30.0
-"""Seconds without a sign of life after which it is lost."""
+_PATIENCE, _PATIENCE_WITH_HEAD = 5.0, 30.0
+"""Seconds without a sign of life from this machine's node, which never comes back, and from the head node."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class RayEngine:
         self._sent: dict[tuple[Any, ...], ObjectRef[Bundle]] = {}
         self._starts = self._ray.remote(num_cpus=0, max_restarts=-1)(_Starts).remote()
         self._ages: ObjectRef[dict[str, float]] | None = None
-        self._head = _head_of(self._ray)
+        self._watch = _watch_over(self._ray)
 
     def describe(self) -> str:
         """Return how large the cluster is, and how many scans there are at a time."""
@@ -143,7 +143,8 @@ class RayEngine:
                 except (UsageError, OSError) as error:  # images that were there when the sweep was planned are gone
                     unsent.append(_failed(job, error))
 
-        lost = (self._ray.exceptions.RaySystemError, ConnectionError)
+        # Ray asks the process to exit when its own node is gone.
+        lost = (self._ray.exceptions.RaySystemError, ConnectionError, SystemExit)
         try:
             while True:
                 fill()  # an outcome may have brought further jobs
@@ -154,7 +155,7 @@ class RayEngine:
                     return
                 ready, _ = self._ray.wait(list(under_way), num_returns=1, timeout=POLL)
                 if not ready:
-                    self._head.look()
+                    self._watch.look()
                     meanwhile()
                 self._note_starts(under_way.values())
                 for reference in ready:
@@ -165,6 +166,7 @@ class RayEngine:
                     self._ray.cancel(reference, force=True)
                     yield overdue(under_way.pop(reference).job, GRACE)
         except lost as error:
+            under_way.clear()  # there is nobody to tell
             raise _lost(error) from error
         finally:
             for reference in under_way:
@@ -234,42 +236,50 @@ def _key(job: Job) -> str:
     return f"{job.scan_id} {job.attempt}"
 
 
-class _Head:
-    """The node that holds a cluster together. When it is gone, Ray waits for a minute and then ends this process.
+class _Watch:
+    """Sees that the processes are there which a cluster needs: without them Ray itself ends this process, in the end.
 
     Args:
-        address: host and port; None if they are not known.
+        processes: host, port, and the seconds for which each may be silent.
     """
 
-    def __init__(self, address: tuple[str, int] | None) -> None:
-        self._address = address
-        self._seen = time.monotonic()
+    def __init__(self, processes: dict[tuple[str, int], float]) -> None:
+        self._processes = processes
+        self._seen = dict.fromkeys(processes, time.monotonic())
 
     def look(self) -> None:
-        """See that somebody is there.
+        """See that each is there.
 
         Raises:
-            ConnectionError: nobody was for too long.
+            ConnectionError: one was not for too long.
         """
-        if self._address is None:
-            return
-        try:
-            socket.create_connection(self._address, timeout=1).close()
-            self._seen = time.monotonic()
-        except OSError as error:
-            if time.monotonic() - self._seen > _PATIENCE:
-                raise ConnectionError(f"its head node does not answer any more ({error})") from error
+        for address, patience in self._processes.items():
+            try:
+                socket.create_connection(address, timeout=1).close()
+                self._seen[address] = time.monotonic()
+            except OSError as error:
+                if time.monotonic() - self._seen[address] > patience:
+                    where = f"{address[0]}:{address[1]}"
+                    raise ConnectionError(f"nobody answers at {where} any more ({error})") from error
 
 
-def _head_of(ray: Any) -> _Head:
+def _watch_over(ray: Any) -> _Watch:
     if ray.util.client.ray.is_connected():  # ray://: the connection itself tells
-        return _Head(None)
-    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
-    return _Head((host.strip("[]"), int(port)))
+        return _Watch({})
+    here = ray.get_runtime_context()
+    host, _, port = str(here.gcs_address).rpartition(":")
+    own = {
+        (str(node["NodeManagerAddress"]), int(node["NodeManagerPort"])): _PATIENCE
+        for node in ray.nodes()
+        if node["NodeID"] == here.get_node_id()
+    }
+    return _Watch({(host.strip("[]"), int(port)): _PATIENCE_WITH_HEAD, **own})
 
 
-def _lost(error: Exception) -> EngineError:
+def _lost(error: BaseException) -> EngineError:
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, SystemExit):
+        reason = "Ray ended on this machine."
     return EngineError(
         f"The Ray cluster was lost: {reason}",
         "Start it again, and run the same command: what is finished is not scanned again.",
