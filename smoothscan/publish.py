@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ from smoothscan.errors import OutputError
 from smoothscan.files import make_folder, remove_drafts
 
 if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+
     from smoothscan.config import ReportFormat, ScanConfig
     from smoothscan.events import Events
     from smoothscan.exhibits import Exhibits
@@ -84,6 +88,41 @@ def deliver(
     return result
 
 
+def deliver_again(result: ScanResult, config: ScanConfig, scan_id: str) -> ScanResult:
+    """Write an earlier scan back to the registry, because that failed then.
+
+    Reports in its folder stay as they are, for their pictures are nowhere else; `result.json` alone tells the news.
+
+    Args:
+        result: the scan.
+        config: says where its files are.
+        scan_id: see `deliver`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from smoothscan.exhibits import Exhibits
+    from smoothscan.sinks.json_file import JsonSink
+
+    folder = make_folder(config.output_dir)
+    if not _is_of(folder, result):  # another machine did the scan: upload what can be told without its files
+        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as name:
+            JsonSink().write(result, Exhibits(), Path(name))
+            return _written_back(result, config.model_copy(update={"output_dir": Path(name)}), scan_id)
+    result = _written_back(result, config, scan_id)
+    publish([JsonSink()], result, Exhibits(), folder)
+    return result
+
+
+def _is_of(folder: Path, result: ScanResult) -> bool:
+    """Tell whether the files in a folder are about a scan."""
+    try:
+        written = json.loads((folder / RESULT).read_bytes())
+        return all(written[key] == getattr(result, key) for key in ("config_digest", "started_at", "finished_at"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _written_back(result: ScanResult, config: ScanConfig, scan_id: str | None) -> ScanResult:
     from smoothscan.sinks.mlflow_registry import write_back
 
@@ -123,10 +162,16 @@ def make_ready(config: ScanConfig) -> None:
 def _attestation(config: ScanConfig) -> list[Sink]:
     if not config.attest:
         return []
-    from smoothscan.sinks.attestation.signing import read_signer
     from smoothscan.sinks.attestation.sink import AttestationSink
 
-    return [AttestationSink(None if config.attest_key is None else read_signer(config.attest_key))]
+    return [AttestationSink(None if config.attest_key is None else _signer(config.attest_key))]
+
+
+@cache
+def _signer(path: Path) -> Signer:
+    from smoothscan.sinks.attestation.signing import read_signer
+
+    return read_signer(path)  # once for all models of a sweep
 
 
 def sinks(config: ScanConfig, provenance: Provenance) -> tuple[list[Sink], list[Sink]]:

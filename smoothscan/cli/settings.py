@@ -351,6 +351,8 @@ def _read_file(path: Path, options: _Given, *, named: bool) -> Choices:
         rest = {key: value for key, value in each.items() if key != "name"}
         tables.append((pattern, _read_table(rest, path, f"{origin}, model {pattern}", named=named)))
     sweep = {key.replace("-", "_"): value for key, value in sweep.items()}
+    if isinstance(ledger := sweep.get("ledger"), str) and "://" not in ledger:
+        sweep["ledger"] = str(path.parent / ledger)
     return Choices(options, _read_table(table, path, origin, named=named), tuple(tables), sweep, path, origin)
 
 

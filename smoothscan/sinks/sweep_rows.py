@@ -16,11 +16,12 @@ RANKS = {state: rank for rank, state in enumerate(("backdoored", "suspicious", *
 """How a badge can look, the worst first."""
 MARKS: dict[str, str] = {
     "promoted": "promoted",
-    "uncovered": "promoted, no scan holds",
+    "uncovered": "promoted, not examined",
     "due": "due",
     "stale": "stale",
     "waived": "waived",
     "unwritten": "not written back",
+    "rewritten": "written back again",
 }
 """Properties by which the table can be filtered, beside the verdict and what changed."""
 
@@ -78,7 +79,7 @@ def line(model: Standing, at: str, *, uncovered: bool) -> Line:
     Args:
         model: the version.
         at: end of the sweep, ISO 8601.
-        uncovered: whether it is promoted, and no scan of it holds.
+        uncovered: whether it is promoted, and nothing is known of it.
     """
     group = words.group(model)
     state = model.verdict or group if group == "flagged" else group
@@ -155,7 +156,7 @@ def _for_script(time: Instant) -> int | str:
 
 
 def _marks(model: Standing, at: str, uncovered: bool) -> Iterator[tuple[str, str]]:
-    if model.aliases:
+    if model.promoted:
         yield "promoted", ""
     if uncovered:
         yield "uncovered", ""
@@ -167,6 +168,8 @@ def _marks(model: Standing, at: str, uncovered: bool) -> Iterator[tuple[str, str
         yield "waived", "waived" if words.is_waived(model) else count(model.waived, "waived finding")
     if words.is_not_written(model):
         yield "unwritten", f"not written back: {shorten(model.write_back.message, 2 * _NARROW)}".removesuffix(": ")
+    if model.rewritten:
+        yield "rewritten", f"written back again: {shorten(model.rewritten, _NARROW)}"
 
 
 def _due(model: Standing) -> str:

@@ -64,7 +64,7 @@ def _unjudged(past: PastSweep) -> int:
 _NUMBERS: tuple[tuple[str, str, Callable[[PastSweep], int], bool], ...] = (
     ("Flagged", "flagged", lambda past: past.flagged, True),
     ("Without a verdict", "unjudged", _unjudged, True),
-    ("Promoted, no scan holds", "promoted", lambda past: past.unscanned_promoted, True),
+    ("Promoted, not examined", "promoted", lambda past: past.unscanned_promoted, True),
     ("Versions", "versions", lambda past: past.versions, False),
 )
 COLUMNS = (*(name for name, *_ in _NUMBERS), "Waived", "Exit code")

@@ -62,6 +62,13 @@ def badge(model: Standing) -> str:
     return model.status.replace("_", " ") if model.status else GROUPS["unscanned"]
 
 
+def unexamined(model: Standing | None) -> str:
+    """Return why nothing is known of a promoted version."""
+    if model is None or model.action == "pending" or model.status in (None, "completed"):
+        return "no scan holds"
+    return f"could not be examined ({badge(model)})"
+
+
 def is_waived(model: Standing) -> bool:
     """Whether waivers cover everything that a version is flagged for."""
     return group(model) == "flagged" and model.waived > 0 and model.passed is True
@@ -164,7 +171,7 @@ def advice(posture: Posture) -> str:
         lines.append("Do not deploy a flagged version before a person has looked at its report.")
     if posture.unscanned_promoted:
         n = len(posture.unscanned_promoted)
-        lines.append(f"Scan {count(n, 'promoted version')} first: an alias points there, and no scan holds.")
+        lines.append(f"See to {count(n, 'promoted version')} first: what others load there is not examined.")
     if unknown := found["failed"] + found["inconclusive"] + found["unsupported"]:
         lines.append(f"Treat {count(unknown, 'version')} without a verdict as not examined.")
     if not posture.complete:
