@@ -83,7 +83,7 @@ def off_every_alias(result: ScanResult) -> str:
     """
     stores = ((key, without_credentials(str(result.config.get(key) or ""))) for key in ("tracking_uri", "registry_uri"))
     client = f"MlflowClient({', '.join(f'{key}={json.dumps(uri)}' for key, uri in stores if uri)})"
-    name, version = json.dumps(result.model.name), json.dumps(result.model.version)
+    name, version = (json.dumps(text, ensure_ascii=False) for text in (result.model.name, result.model.version))
     aliases = f"c.get_model_version({name}, {version}).aliases"
     code = f"from mlflow import MlflowClient; c = {client}; "
     return shlex.join(["python", "-c", code + f"[c.delete_registered_model_alias({name}, a) for a in {aliases}]"])

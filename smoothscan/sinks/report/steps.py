@@ -189,8 +189,8 @@ def _undecided(result: ScanResult, command: str) -> Iterator[Step]:
     if "unfinished" in blockers:
         yield Step(
             "Go on from here",
-            "The same command goes on from where it stopped, unless --no-cache is given; a longer --time-budget lets it "
-            "end in one go.",
+            "The same command goes on from where it stopped, unless --no-cache is given; a longer --time-budget "
+            "lets it end in one go.",
             _commands(("Command that goes on", command)),
         )
     if blockers & {"no-answer", "no-grip"}:
