@@ -46,7 +46,7 @@ const say = (text) => { document.getElementById("said").textContent = text; };
 
 // Something to copy: where the browser refuses, it is selected instead.
 for (const button of document.querySelectorAll(".copy")) {
-  const code = button.closest(".snippet").querySelector("code");
+  const code = button.closest(".snippet").querySelector("pre code");
   button.hidden = false;
   button.addEventListener("click", async () => {
     let done = "Copied";
@@ -203,6 +203,7 @@ if (table) {
   search.addEventListener("input", narrow);
   search.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
+    event.preventDefault();  // else the key would press the button that gets the focus
     const first = [...body.rows].find((row) => !row.hidden && !row.classList.contains("detail"));
     const one = classes.find((each) => each.row === first);
     if (!one) return;
