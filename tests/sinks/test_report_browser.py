@@ -25,7 +25,7 @@ from .pages import COMMAND
 from .samples import SAMPLES, Sample, clean
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Locator
     from playwright.sync_api import Page as Tab
 
 pytestmark = pytest.mark.browser
@@ -263,14 +263,14 @@ def test_snippets_are_copied(browser: Browser, report: Callable[..., Path]) -> N
     with opened(browser, report("backdoored"), permissions=["clipboard-read", "clipboard-write"]) as tab:
         snippet = tab.locator(".snippet", has_text="[[waiver]]")
         snippet.locator("button").press("Enter")
-        tab.wait_for_function("document.getElementById('said').textContent === 'Copied'")
+        expect(tab.locator("#said")).to_have_text("Copied")
         assert snippet.locator("button").inner_text() == "Copied"
         assert tab.evaluate("navigator.clipboard.readText()") == snippet.locator("pre code").inner_text()
         # Where the browser refuses, the text is selected.
         tab.evaluate("void (navigator.clipboard.writeText = () => Promise.reject(new Error()))")
         command = tab.locator("#next .snippet", has_text="--seed 1")
         command.locator("button").press("Enter")
-        tab.wait_for_function("document.getElementById('said').textContent === 'Selected'")
+        expect(tab.locator("#said")).to_have_text("Selected")
         assert tab.evaluate("getSelection().toString()").strip() == command.locator("pre code").inner_text()
 
 
@@ -279,7 +279,8 @@ def test_the_matrix_is_bounded_and_scrolls_by_keyboard(browser: Browser, report:
         region = tab.locator("#pairs .scroll")
         region.focus()
         tab.keyboard.press("ArrowRight")
-        tab.wait_for_function("document.querySelector('#pairs .scroll').scrollLeft > 0")
+        tab.wait_for_timeout(300)  # it glides
+        assert region.evaluate("e => e.scrollLeft") > 0
         assert region.evaluate("e => e.scrollWidth > e.clientWidth")
         flagged = tab.locator(".matrix td.is-flagged")
         assert "flagged" in (flagged.text_content() or "")
@@ -348,6 +349,13 @@ def test_redacted_and_without_pictures_nothing_is_broken(browser: Browser, repor
         assert serious(tab) == []
 
 
+def expect(place: Locator) -> Any:
+    """Return Playwright's assertions, which wait until they hold."""
+    from playwright.sync_api import expect
+
+    return expect(place)
+
+
 def fits(tab: Tab) -> None:
     """Nothing makes the page scroll sideways."""
     assert tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
@@ -405,7 +413,7 @@ def works_by_keyboard(tab: Tab) -> set[str]:
                 tab.keyboard.press("Backspace")
             case "copy":
                 tab.keyboard.press("Enter")
-                tab.wait_for_function("document.getElementById('said').textContent !== ''")
+                expect(tab.locator("#said")).not_to_be_empty()
             case _:
                 assert kind in ("link", "region"), kind
         seen.add(kind)
