@@ -82,6 +82,11 @@ class Standing(Record):
     """Why this sweep wrote an earlier result back to the registry once more: `write-back failed`, `tags changed`;
     empty if it did not."""
 
+    @property
+    def promoted(self) -> bool:
+        """Whether others are pointed to it: by an alias, or by a stage that is not the archive."""
+        return bool(self.aliases) or (self.stage is not None and self.stage.lower() != "archived")
+
 
 class Discoveries(Record):
     """How many of the flagged models to expect to be false alarms."""
@@ -115,7 +120,7 @@ class PastSweep(Record):
     waived: int
     """Flagged versions that waivers covered in full."""
     unscanned_promoted: int
-    """Versions with an alias and without a scan that held."""
+    """Promoted versions that nothing was known of; see `Posture`."""
     exit_code: int
     """Exit code of the sweep."""
 
@@ -142,7 +147,8 @@ class Posture(Record):
     counts: dict[str, int] = Field(default_factory=dict)
     """Versions by verdict, or by status where there is none; `unscanned` for those never scanned."""
     unscanned_promoted: tuple[str, ...] = ()
-    """URIs of versions that carry an alias and have no scan that holds."""
+    """URIs of versions with an alias or a stage that nobody knows anything of: they have no scan that holds, or it
+    failed, was out of time, was refused, or found a model that is not supported."""
     discoveries: Discoveries | None = None
     """The false discovery rate; null if no model has a p-value."""
     exit_code: int = 0

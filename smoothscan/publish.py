@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from smoothscan.errors import OutputError
 from smoothscan.files import make_folder, remove_drafts
 
 if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+
     from smoothscan.config import ReportFormat, ScanConfig
     from smoothscan.events import Events
     from smoothscan.exhibits import Exhibits
@@ -159,10 +162,16 @@ def make_ready(config: ScanConfig) -> None:
 def _attestation(config: ScanConfig) -> list[Sink]:
     if not config.attest:
         return []
-    from smoothscan.sinks.attestation.signing import read_signer
     from smoothscan.sinks.attestation.sink import AttestationSink
 
-    return [AttestationSink(None if config.attest_key is None else read_signer(config.attest_key))]
+    return [AttestationSink(None if config.attest_key is None else _signer(config.attest_key))]
+
+
+@cache
+def _signer(path: Path) -> Signer:
+    from smoothscan.sinks.attestation.signing import read_signer
+
+    return read_signer(path)  # once for all models of a sweep
 
 
 def sinks(config: ScanConfig, provenance: Provenance) -> tuple[list[Sink], list[Sink]]:

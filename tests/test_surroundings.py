@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import logging
+import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from smoothscan.surroundings import held_signals
+import pytest
+
+from smoothscan.surroundings import environment, held_signals, lasting_environment, quiet
 
 
 def work(signals: int) -> list[int]:
@@ -32,3 +37,47 @@ def test_work_that_nobody_stops_changes_nothing() -> None:
     with held_signals() as came:
         assert came == []
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+class TestSeveralThreads:
+    """What one of them is done with may be what another one still needs."""
+
+    def test_variables_stay_until_the_last_is_done(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SMOOTHSCAN_TEST_OWN", "the user's")
+        wanted = {"SMOOTHSCAN_TEST": "1", "SMOOTHSCAN_TEST_OWN": "ours"}
+        first, second = environment(wanted), environment(wanted)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert os.environ["SMOOTHSCAN_TEST"] == "1"
+        assert "SMOOTHSCAN_TEST" not in lasting_environment(), "a process that lives on must not inherit it"
+        second.__exit__(None, None, None)
+        assert "SMOOTHSCAN_TEST" not in os.environ
+        assert os.environ["SMOOTHSCAN_TEST_OWN"] == lasting_environment()["SMOOTHSCAN_TEST_OWN"] == "the user's"
+
+    def test_loggers_are_as_quiet_as_any_asks_and_louder_after_the_last(self) -> None:
+        logger = logging.getLogger("smoothscan.test.quiet")
+        logger.setLevel(logging.DEBUG)
+        first, second = quiet(logger.name, level=logging.ERROR), quiet(logger.name)
+        first.__enter__()
+        second.__enter__()
+        assert logger.level == logging.ERROR
+        first.__exit__(None, None, None)
+        assert logger.level == logging.WARNING
+        second.__exit__(None, None, None)
+        assert logger.level == logging.DEBUG
+
+    def test_a_crowd_leaves_everything_as_it_was(self) -> None:
+        before, level = dict(os.environ), logging.getLogger("smoothscan.test.quiet").level
+
+        def work() -> None:
+            for _ in range(200):
+                with environment({"SMOOTHSCAN_TEST": "1"}), quiet("smoothscan.test.quiet"):
+                    assert os.environ["SMOOTHSCAN_TEST"] == "1"
+                    lasting_environment()
+
+        with ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(work) for _ in range(8)]:
+                done.result()
+        assert dict(os.environ) == before
+        assert logging.getLogger("smoothscan.test.quiet").level == level

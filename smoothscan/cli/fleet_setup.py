@@ -23,9 +23,8 @@ from smoothscan.fleet.plan import Digests, Order
 from smoothscan.fleet.sweep import Sweep, SweepOptions, Watcher
 from smoothscan.gate import judge
 from smoothscan.posture import Standing
-from smoothscan.publish import Provenance, keep_apart
+from smoothscan.publish import Provenance, keep_apart, make_ready
 from smoothscan.result import ScanResult
-from smoothscan.sinks.attestation.signing import read_signer
 from smoothscan.sources.denoisers import fetch_denoiser
 from smoothscan.sources.inventory import Registered, Selection
 from smoothscan.sources.waivers import read_waivers
@@ -52,7 +51,9 @@ def orders(choices: Choices, common: ScanConfig) -> Callable[[Registered], Order
             return Order(common.model_copy(update={"uri": version.uri, **own}), {}, Provenance(), "", error)
         config = settings.config.model_copy(update=own)
         keep_apart(folder, config.images)
-        _check_files(config)
+        make_ready(config)  # who is wrong with the key or the waivers hears of it before anything is scanned
+        if config.waivers is not None:
+            _waivers(config.waivers)
         return Order(config, settings.input_sources, settings.provenance, digest)
 
     return order_of
@@ -61,15 +62,6 @@ def orders(choices: Choices, common: ScanConfig) -> Callable[[Registered], Order
 LEDGER = "SMOOTHSCAN_LEDGER"
 """Environment variable of the ledger, for URLs with a password in them."""
 _waivers = cache(read_waivers)
-_signer = cache(read_signer)
-
-
-def _check_files(config: ScanConfig) -> None:
-    """Make sure that waivers and key can be used; who is wrong there hears of it before anything is scanned."""
-    if config.waivers is not None:
-        _waivers(config.waivers)
-    if config.attest and config.attest_key is not None:
-        _signer(config.attest_key)
 
 
 def judged(result: ScanResult, config: ScanConfig) -> ScanResult:

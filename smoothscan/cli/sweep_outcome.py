@@ -19,6 +19,7 @@ from smoothscan.sinks.sweep_words import (
     is_not_written,
     is_waived,
     summary,
+    unexamined,
 )
 from smoothscan.sinks.text import count, number, plain, probability, shorten
 
@@ -74,10 +75,9 @@ def opening(posture: Posture) -> list[tuple[str, str]]:
         lines.insert(0, ("warning", incomplete(posture)))
     named = {model.uri: model for model in posture.models}
     for uri in posture.unscanned_promoted[:_PROMOTED]:
-        aliases = ", ".join(f"@{shorten(name, _LABEL)}" for name in named[uri].aliases) if uri in named else ""
-        lines.append(("promoted", f"{plain(uri)} {aliases}".rstrip() + ": no scan holds"))
+        lines.append(("promoted", f"{_promoted(uri, named.get(uri))}: {unexamined(named.get(uri))}"))
     if (more := len(posture.unscanned_promoted) - _PROMOTED) > 0:
-        lines.append(("promoted", f"and {more:,} more without a scan that holds"))
+        lines.append(("promoted", f"and {more:,} more that no scan tells anything of"))
     return lines
 
 
@@ -86,6 +86,10 @@ def closing(posture: Posture, folder: Path) -> list[tuple[str, str]]:
     lines = []
     if false_alarms(posture):
         lines.append(("fdr", _spaced(false_alarms(posture))))
+    if rewritten := sum(model.rewritten != "" for model in posture.models):
+        changed = sum(model.rewritten == "tags changed" for model in posture.models)
+        why = f"; the tags of {changed:,} had been changed" if changed else ""
+        lines.append(("registry", f"{count(rewritten, 'earlier result')} written back once more{why}"))
     if unwritten := sum(map(is_not_written, posture.models)):
         lines.append(("registry", f"{count(unwritten, 'result')} not written back, see the page"))
     lines += [("page", plain(str(folder / "index.html"))), ("data", plain(str(folder / "sweep.json")))]
@@ -108,6 +112,13 @@ def as_text(posture: Posture, folder: Path) -> str:
 
 def _captioned(line: tuple[str, str]) -> str:
     return f"{line[0]:<8} {line[1]}"
+
+
+def _promoted(uri: str, model: Standing | None) -> str:
+    if model is None:
+        return plain(uri)
+    signs = [f"@{shorten(name, _LABEL)}" for name in model.aliases]
+    return " ".join([plain(uri), ", ".join([*signs, *([shorten(model.stage, _LABEL)] if model.stage else [])])])
 
 
 def _row(model: Standing) -> Row:

@@ -171,6 +171,8 @@ def read_file(path: Path, *, named: bool) -> File:
         rest = {key: value for key, value in each.items() if key != "name"}
         tables.append((pattern, _read_table(rest, path, f"{origin}, model {pattern}", named=named)))
     sweep = {key.replace("-", "_"): value for key, value in sweep.items()}
+    if isinstance(ledger := sweep.get("ledger"), str) and "://" not in ledger:
+        sweep["ledger"] = str(path.parent / ledger)
     return File(path, origin, _read_table(table, path, origin, named=named), tuple(tables), sweep)
 
 

@@ -240,6 +240,22 @@ class Ledger:
         with self._reached(), self._engine.connect() as connection:
             return tuple(_entry(row) for row in connection.execute(wanted).mappings())
 
+    def under_way(self, registry: str, place: str) -> frozenset[str]:
+        """Return the ids of the scans of a place that were begun and are not recorded.
+
+        A beginning that a later scan of the same version has overtaken is left out: nobody comes back to it.
+        """
+        later = _SCANS.alias()
+        overtaken = sql.exists().where(
+            later.c.registry == registry,
+            later.c.name == _SCANS.c.name,
+            later.c.version == _SCANS.c.version,
+            later.c.started_at > _SCANS.c.started_at,
+        )
+        here = (_SCANS.c.registry == registry, _SCANS.c.place == place, _SCANS.c.state != "recorded")
+        with self._reached(), self._engine.connect() as connection:
+            return frozenset(connection.execute(sql.select(_SCANS.c.scan_id).where(*here, ~overtaken)).scalars())
+
     def result(self, scan_id: str) -> ScanResult | None:
         """Return the result of a scan, with what became of its write-back; None if it cannot be read any more."""
         wanted = sql.select(_SCANS.c.result, _SCANS.c.write_back).where(_SCANS.c.scan_id == scan_id)

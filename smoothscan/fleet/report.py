@@ -46,7 +46,9 @@ def posture_of(
         engine=engine,
         models=ordered,
         counts=dict(Counter(count_as(each) for each in ordered)),
-        unscanned_promoted=tuple(each.uri for each in ordered if each.aliases and each.action == "pending"),
+        unscanned_promoted=tuple(
+            each.uri for each in ordered if each.promoted and (each.action == "pending" or each.status != "completed")
+        ),
         discoveries=discoveries(ordered),
         exit_code=min(codes, key=_BADNESS.index, default=0),
         environment=environment(""),

@@ -19,7 +19,7 @@ from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, remove_drafts
 from smoothscan.fleet.engines.interface import Engine, Job, Outcome
 from smoothscan.fleet.folders import WORK, place_of
-from smoothscan.fleet.ledger import Ledger
+from smoothscan.fleet.ledger import Entry, Ledger
 from smoothscan.fleet.plan import Order, Planned, Shard, plan, why_due
 from smoothscan.fleet.recording import Recorder
 from smoothscan.fleet.standing import standing_of, standing_so_far, summary
@@ -133,13 +133,19 @@ class Sweep:
         if options.shard is not None:
             versions = tuple(version for version in versions if options.shard.has(version))
         self._registry = registry_name(**stores)
-        planned = plan(versions, self._ledger.newest(self._registry), self._order_of, rescan=options.rescan)
+        planned = plan(versions, self._known(versions), self._order_of, rescan=options.rescan)
         problems = [each.order.problem for each in planned]
         if problems and problems[0] is not None and all(problems):
             raise problems[0]
         for each in planned:
             self.standings[each.version.uri] = standing_so_far(each, "pending" if each.due else "kept")
         return planned
+
+    def _known(self, versions: tuple[Registered, ...]) -> dict[tuple[str, str], Entry]:
+        if not self._options.selection.versions:
+            return self._ledger.newest(self._registry)
+        entries = [self._ledger.newest_of(self._registry, version) for version in versions]
+        return {(entry.name, entry.version): entry for entry in entries if entry is not None}
 
     def run(self) -> None:
         """Scan what is due, and record it.
@@ -172,8 +178,10 @@ class Sweep:
             for standing in self._recorder.stop():
                 self._tell(standing)
             self._clear()
+        needed = self._ledger.under_way(self._registry, self._place)
         for path in self._work.glob(f"*{_PACKED}"):
-            path.unlink(missing_ok=True)
+            if path.stem not in needed:  # a sweep over other versions was killed here, and will go on
+                path.unlink(missing_ok=True)
 
     def _take(self) -> Job | None:
         """Return the next job; tasks that need no work, or whose work was done before a crash, are settled here."""

@@ -8,7 +8,7 @@ from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
 from smoothscan.result import ScanResult
 from smoothscan.sinks.page import render_page
-from smoothscan.sinks.view import context
+from smoothscan.sinks.report.view import context
 
 
 class HtmlSink:

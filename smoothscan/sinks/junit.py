@@ -12,7 +12,7 @@ from xml.etree import ElementTree as Xml
 from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
 from smoothscan.result import ClassResult, Finding, ScanResult
-from smoothscan.sinks.advice import advice, silence
+from smoothscan.sinks.advice import advice, exit_code, silence
 from smoothscan.sinks.findings import gate_of, identity, state
 from smoothscan.sinks.text import number, percent, plain, probability
 
@@ -85,6 +85,8 @@ def cases(result: ScanResult) -> list[Case]:
     tests += [_unnamed(result, finding) for finding in gate.findings if _is_unnamed(finding)]
     if silence(result) and not any(case.outcome == "error" for case in tests):
         tests.append(_silent(result))
+    if result.promotion is not None and result.promotion.status == "failed":
+        tests.append(Case("alias", "error", result.promotion.message, kind="alias"))
     return tests or [Case("scan", "skipped", "the result names no classes")]
 
 
@@ -134,7 +136,7 @@ def _unnamed(result: ScanResult, finding: Finding) -> Case:
 
 def _silent(result: ScanResult) -> Case:
     kind = result.error.type if result.error else result.verdict or result.status
-    text = f"{silence(result)} {advice(result, gate_of(result).exit_code)}"
+    text = f"{silence(result)} {advice(result, exit_code(result))}"
     return Case("scan", "error", silence(result), "\n".join([text, *result.reasons, *gate_of(result).notes]), kind)
 
 
@@ -157,7 +159,7 @@ def _properties(result: ScanResult) -> Iterator[tuple[str, str]]:
     yield "verdict", result.verdict or "none"
     if result.score is not None:
         yield "score", f"{result.score:.6g}"
-    yield "exit_code", str(gate.exit_code)
+    yield "exit_code", str(exit_code(result))
     for note in gate.notes[:100]:
         yield "note", note
 

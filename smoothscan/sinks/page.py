@@ -43,6 +43,8 @@ def render_page(template: str, variables: Mapping[str, Any], *, styles: Sequence
         lstrip_blocks=True,
     )
     environment.filters["options"] = _with_options
+    environment.filters["short"] = _short
+    environment.globals["lines"] = _lines
     style, script = ("\n".join((folder / name).read_text("utf-8") for name in names) for names in (styles, scripts))
     return environment.get_template(template).render(
         variables,
@@ -84,6 +86,16 @@ def _with_options(text: str) -> Markup:
     return Markup("").join(
         Markup('<code class="nowrap">{}</code>').format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
     )
+
+
+def _short(text: str, limit: int) -> str:
+    """Cut text that comes out of a model to a length for which its place has room."""
+    return plain(text, limit)
+
+
+def _lines(text: str) -> Markup:
+    """Return a text whose line breaks stand, as in a file to copy; each line is as plain as everything else."""
+    return Markup("\n").join(plain(line) for line in text.split("\n"))
 
 
 def _source_hash(text: str) -> str:

@@ -169,7 +169,7 @@ def _invocation(result: ScanResult, gate: Gate) -> dict[str, Any]:
     done = result.status == "completed"
     notes = [{"level": "note", "message": {"text": _message(note)}} for note in gate.notes[:100]]
     if why := silence(result):
-        notes.insert(0, _notification(result, f"{why} {advice(result, gate.exit_code)}"))
+        notes.insert(0, _notification(result, f"{why} {advice(result, exit_code(result))}"))
     entry: dict[str, Any] = {
         "executionSuccessful": done,
         "exitCode": exit_code(result),

@@ -16,11 +16,12 @@ RANKS = {state: rank for rank, state in enumerate(("backdoored", "suspicious", *
 """How a badge can look, the worst first."""
 MARKS: dict[str, str] = {
     "promoted": "promoted",
-    "uncovered": "promoted, no scan holds",
+    "uncovered": "promoted, not examined",
     "due": "due",
     "stale": "stale",
     "waived": "waived",
     "unwritten": "not written back",
+    "rewritten": "written back again",
 }
 """Properties by which the table can be filtered, beside the verdict and what changed."""
 
@@ -68,6 +69,8 @@ class Line:
     """Name of a property by which the table can be filtered, and what is said of it."""
     changed: str
     """What became of it since the sweep before, in words; empty for nothing."""
+    before: str
+    """What it was then."""
 
 
 def line(model: Standing, at: str, *, uncovered: bool) -> Line:
@@ -76,7 +79,7 @@ def line(model: Standing, at: str, *, uncovered: bool) -> Line:
     Args:
         model: the version.
         at: end of the sweep, ISO 8601.
-        uncovered: whether it is promoted, and no scan of it holds.
+        uncovered: whether it is promoted, and nothing is known of it.
     """
     group = words.group(model)
     state = model.verdict or group if group == "flagged" else group
@@ -99,6 +102,7 @@ def line(model: Standing, at: str, *, uncovered: bool) -> Line:
         reason=shorten(model.reason, _WIDE),
         marks=tuple(_marks(model, at, uncovered)),
         changed="" if model.change is None else CHANGES[model.change],
+        before=shorten((model.before or "new").replace("_", " "), _NARROW),
     )
 
 
@@ -152,7 +156,7 @@ def _for_script(time: Instant) -> int | str:
 
 
 def _marks(model: Standing, at: str, uncovered: bool) -> Iterator[tuple[str, str]]:
-    if model.aliases:
+    if model.promoted:
         yield "promoted", ""
     if uncovered:
         yield "uncovered", ""
@@ -164,6 +168,8 @@ def _marks(model: Standing, at: str, uncovered: bool) -> Iterator[tuple[str, str
         yield "waived", "waived" if words.is_waived(model) else count(model.waived, "waived finding")
     if words.is_not_written(model):
         yield "unwritten", f"not written back: {shorten(model.write_back.message, 2 * _NARROW)}".removesuffix(": ")
+    if model.rewritten:
+        yield "rewritten", f"written back again: {shorten(model.rewritten, _NARROW)}"
 
 
 def _due(model: Standing) -> str:

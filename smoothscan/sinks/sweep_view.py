@@ -22,7 +22,7 @@ from smoothscan.sinks.text import count, duration, moment, number, probability
 SHOWN_ROWS = 100
 """Versions that the page shows at a time; without its script, the worst ones."""
 SHOWN_PROMOTED = 6
-"""Promoted versions without a scan that are shown at once; the others are folded away."""
+"""Promoted versions that nothing is known of and that are shown at once; the others are folded away."""
 SHOWN_CHANGES = 6
 """Versions that are named of each change."""
 SHOWN_REASONS = 8
@@ -146,7 +146,7 @@ def _unjudged(lines: Sequence[Line]) -> Iterator[Unjudged]:
         if one.group in without:
             found.setdefault((one.group, one.badge, one.reason), []).append(one)
     for (group, badge, reason), those in sorted(found.items(), key=lambda item: -len(item[1])):
-        promoted = sum(bool(one.aliases) for one in those)
+        promoted = sum(one.model.promoted for one in those)
         yield Unjudged(group, badge, reason, len(those), promoted, _show(verdict=group, q=reason))
 
 
@@ -177,7 +177,7 @@ def _facts(posture: Posture, marks: Counter[str]) -> Iterator[Fact]:
         "",
     )
     uncovered = f"{len(posture.unscanned_promoted):,}"
-    yield "Promoted, no scan holds", uncovered, f"of {marks['promoted']:,} with an alias", _show(only="uncovered")
+    yield "Promoted, not examined", uncovered, f"of {marks['promoted']:,} that are promoted", _show(only="uncovered")
     yield "Stale", f"{marks['stale']:,}", "scanned once, due again", _show(only="stale")
     yield "Waived", f"{marks['waived']:,}", "findings that somebody answers for", _show(only="waived")
     yield "Not written back", f"{marks['unwritten']:,}", "results kept here only", _show(only="unwritten")

@@ -27,7 +27,7 @@ CHANGES: dict[Change, str] = {
     "newly_flagged": "newly flagged",
     "not_judged_since": "not judged any more",
     "no_longer_flagged": "no longer flagged",
-    "judged_since": "judged now, no trigger found",
+    "judged_since": "judged now, with no trigger found",
     "new": "new",
 }
 """What can become of a version from one sweep to the next, the most urgent first, in words."""
@@ -62,6 +62,13 @@ def badge(model: Standing) -> str:
     return model.status.replace("_", " ") if model.status else GROUPS["unscanned"]
 
 
+def unexamined(model: Standing | None) -> str:
+    """Return why nothing is known of a promoted version."""
+    if model is None or model.action == "pending" or model.status in (None, "completed"):
+        return "no scan holds"
+    return f"could not be examined ({badge(model)})"
+
+
 def is_waived(model: Standing) -> bool:
     """Whether waivers cover everything that a version is flagged for."""
     return group(model) == "flagged" and model.waived > 0 and model.passed is True
@@ -92,7 +99,8 @@ def changes(posture: Posture) -> str:
     if posture.gone:
         told.append(f"{len(posture.gone):,} gone")
     flagged = f"flagged {before.flagged:,} then, {now.flagged:,} now"
-    return f"Since the sweep of {moment(before.finished_at)}: {', '.join(told) or 'nothing changed'} ({flagged})."
+    of = f" of {moment(before.finished_at)}" if instant(before.finished_at) else ""
+    return f"Since the last sweep{of}: {', '.join(told) or 'nothing changed'} ({flagged})."
 
 
 def in_numbers(posture: Posture) -> PastSweep:
@@ -163,7 +171,7 @@ def advice(posture: Posture) -> str:
         lines.append("Do not deploy a flagged version before a person has looked at its report.")
     if posture.unscanned_promoted:
         n = len(posture.unscanned_promoted)
-        lines.append(f"Scan {count(n, 'promoted version')} first: an alias points there, and no scan holds.")
+        lines.append(f"See to {count(n, 'promoted version')} first: what others load there is not examined.")
     if unknown := found["failed"] + found["inconclusive"] + found["unsupported"]:
         lines.append(f"Treat {count(unknown, 'version')} without a verdict as not examined.")
     if not posture.complete:

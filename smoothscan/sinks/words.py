@@ -44,18 +44,23 @@ NOT_EXAMINED = "The architecture was not examined: only the graph of a model in 
 """What is said of models that are Python code or TorchScript."""
 
 
-def limits(result: ScanResult) -> list[tuple[str, str]]:
-    """Return what the scan could not find: a name, and why; the kinds of trigger that it left out come first."""
+def left_out(result: ScanResult) -> list[tuple[str, str]]:
+    """Return what the scan could have looked for and did not: a name, and why."""
     searched = _searched(result)
     chosen = {*searched, *result.coverage.unfinished}
     missing = [words.title for name, words in SPACES.items() if name not in chosen]
-    left_out = f"This scan did not look for these: {'; '.join(missing)}. The option --spaces chooses."
-    first = [("Kinds of trigger that were left out.", left_out)] if missing else []
+    of_kinds = f"This scan did not look for these: {'; '.join(missing)}. The option --spaces chooses."
+    parts = [("Kinds of trigger that were left out.", of_kinds)] if missing else []
     if result.coverage.unfinished:
         late = f"Not searched to the end: {vocabulary.titles(result.coverage.unfinished)}."
-        first.append(("What the time budget left no time for.", late))
+        parts.append(("What the time budget left no time for.", late))
+    return parts
+
+
+def limits(result: ScanResult) -> list[tuple[str, str]]:
+    """Return what no scan of this kind can find: a name, and why."""
     of_sources = ("Source-specific and all-to-all triggers.", _sources_limit(result))
-    return [*first, _LIMITS[0], of_sources, *_LIMITS[1:], ("Hard-coded branches.", _branches_limit(result))]
+    return [_LIMITS[0], of_sources, *_LIMITS[1:], ("Hard-coded branches.", _branches_limit(result))]
 
 
 def _branches_limit(result: ScanResult) -> str:
@@ -123,6 +128,12 @@ def control(result: ScanResult) -> str:
     return (
         f"what the class's {thing} moves with its values in random places, so what its size does without its pattern."
     )
+
+
+def control_thing(result: ScanResult) -> str:
+    """Return what stands in for a trigger as its control."""
+    words = SPACES[result.space]
+    return f"a {words.thing} of random values there" if result.space == "patch" else words.control
 
 
 def tone(result: ScanResult) -> Tone:

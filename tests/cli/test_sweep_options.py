@@ -55,6 +55,16 @@ def test_without_options_everything_is_selected() -> None:
     assert set(options) == {"images"}
 
 
+@pytest.mark.parametrize(
+    ("ledger", "meant"), [("l.db", "conf/l.db"), ("/l.db", "/l.db"), ("postgresql://host/l", "postgresql://host/l")]
+)
+def test_a_ledger_in_the_file_lies_beside_it(ledger: str, meant: str) -> None:
+    Path("conf").mkdir()
+    Path("conf/sweep.toml").write_text(f'[sweep]\nledger = "{ledger}"')
+    assert asked("--config", "conf/sweep.toml", "--images", "images")[1]["ledger"] == meant
+    assert asked("--config", "conf/sweep.toml", "--images", "images", "--ledger", "o.db")[1]["ledger"] == "o.db"
+
+
 def test_every_option_of_the_sweep_reaches_it() -> None:
     words = [
         "--filter",

@@ -11,7 +11,7 @@ from smoothscan.cli import summary
 from smoothscan.cli.summary import show_posture
 from smoothscan.cli.sweep_outcome import as_text, left_out, rows
 from smoothscan.posture import Posture
-from tests.sinks.postures import POSTURES, flagged, mixed, posture, registry_of, standing, unscanned
+from tests.sinks.postures import POSTURES, flagged, mixed, posture, registry_of, standing, unscanned, without_verdict
 
 FOLDER = Path("out")
 
@@ -79,7 +79,7 @@ def test_no_flagged_version_is_left_out_and_the_others_are_counted() -> None:
     assert left_out(sweep) == "not listed: 225 more to look at, 2,700 no trigger found"
     few = posture([unscanned("a", str(n)) for n in range(43)])
     assert (len(rows(few)), left_out(few)) == (40, "not listed: 3 more to look at")
-    assert "promoted and 40 more without a scan that holds" in as_text(sweep, FOLDER)
+    assert "promoted and 40 more that no scan tells anything of" in as_text(sweep, FOLDER)
 
 
 def test_a_waived_version_is_listed_but_not_marked() -> None:
@@ -114,3 +114,12 @@ def test_a_pipe_gets_plain_lines_and_a_terminal_a_table(
     assert f"exits with code {sweep.exit_code}" in drawn.replace("\n", " ")
     assert "\x1b]0;x" not in drawn
     assert "\x1b[2J" not in drawn
+
+
+def test_promoted_versions_that_nobody_could_examine_and_what_was_put_right() -> None:
+    refused = without_verdict("risky", "1", "refused", "It runs code.", aliases=("champion",), stage="Production")
+    again = [standing("a", str(n), rewritten="write-back failed") for n in range(2)]
+    forged = standing("b", "1", rewritten="tags changed")
+    lines = lines_of(posture([refused, *again, forged], unscanned_promoted=(refused.uri,)))
+    assert "promoted models:/risky/1 @champion, Production: could not be examined (refused)" in lines
+    assert "registry 3 earlier results written back once more; the tags of 1 had been changed" in lines

@@ -110,15 +110,19 @@ def test_each_pod_sweeps_a_shard_of_its_own(bench: Workbench) -> None:
     assert "command" not in container, "the image's entrypoint is smoothscan"
     assert job["completionMode"] == "Indexed"
     for index in range(job["completions"]):
-        values = {"JOB_COMPLETION_INDEX": str(index), "LEDGER_URL": "postgresql://ledger"}
+        values = {"JOB_COMPLETION_INDEX": str(index)}
         words = [_VARIABLE.sub(lambda found, values=values: values[found[1]], word) for word in container["args"]]  # type: ignore[misc]
         subprocess.run([bench.programs / "smoothscan", *words], cwd=bench.work, env=bench.environment, check=True)
     total = job["completions"]
     assert [scan[3] for scan in bench.scans] == [f"--shard={index}/{total}" for index in range(total)]
     assert len({scan[2] for scan in bench.scans}) == total, "no pod writes over another's results"
-    assert {scan[4] for scan in bench.scans} == {"--ledger=postgresql://ledger"}
     secrets = {entry["name"] for entry in container["env"] if "secretKeyRef" in entry.get("valueFrom", {})}
-    assert secrets == {"MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "LEDGER_URL"}
+    assert secrets == {
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_TRACKING_USERNAME",
+        "MLFLOW_TRACKING_PASSWORD",
+        "SMOOTHSCAN_LEDGER",
+    }
 
 
 def test_pods_are_confined_and_only_failures_are_tried_again() -> None:

@@ -160,7 +160,7 @@ def test_the_gate_of_a_pull_request(bench: Workbench) -> None:
 
 def caller() -> dict[str, dict[str, str]]:
     """The contexts of a workflow that calls one of ours."""
-    secrets = {**USER, "SMOOTHSCAN_LEDGER_URL": "postgresql://ledger"}
+    secrets = {**USER, "SMOOTHSCAN_LEDGER": "postgresql://ledger"}
     about = {"repository": "acme/signs", "ref": "refs/heads/main", "event_name": "schedule"}
     return {"vars": {"MLFLOW_TRACKING_URI": "http://mlflow.example"}, "secrets": secrets, "github": about}
 
@@ -184,7 +184,7 @@ def test_a_night_calls_the_sweep(bench: Workbench, shard: int) -> None:
     run = github.call(bench, EXAMPLES / "github-nightly.yml", "sweep", caller(), shard)
     assert run.code == 1, "the job fails with the worst code"
     sweep = ["sweep", "--images", "clean-images", "--output-dir", "smoothscan-sweep", "--shard", f"{shard}/2"]
-    assert bench.scans == [[*sweep, "--ledger", "postgresql://ledger"]]
+    assert (bench.scans, bench.ledgers) == ([sweep], ["postgresql://ledger"])
     assert summary(bench).splitlines()[2:4] == ["| clean | 3 |", "| backdoored | 1 |"]
     assert "still to be scanned" in summary(bench)
     artifact = {"name": f"smoothscan-sweep-{shard}", "path": "smoothscan-sweep/", "if-no-files-found": "ignore"}

@@ -35,6 +35,8 @@ bench = {bench!r}
 with open(bench + "/calls", "a") as calls:
     calls.write(json.dumps([name, *arguments]) + "\\n")
 if name == "smoothscan":
+    with open(bench + "/ledgers", "a") as ledgers:
+        ledgers.write(os.environ.get("SMOOTHSCAN_LEDGER", "") + "\\n")
     for before, word in zip([""] + arguments, arguments):
         folder = word if before == "--output-dir" else word.removeprefix("--output-dir=")
         if folder != word or before == "--output-dir":
@@ -123,6 +125,11 @@ class Workbench:
     def scans(self) -> list[list[str]]:
         """Arguments of each call of smoothscan."""
         return [arguments for name, *arguments in self.calls if name == "smoothscan"]
+
+    @property
+    def ledgers(self) -> list[str]:
+        """The ledger in the environment of each call of smoothscan; empty for none."""
+        return (self.folder / "ledgers").read_text().splitlines()
 
 
 def understand(arguments: list[str]) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import builtins
 import http.server
+import importlib
 import json
 import shutil
+import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -81,7 +84,7 @@ def test_a_node_finds_what_this_machine_finds(
 def _stub() -> Any:
     """Return what tasks do instead of scanning; Ray sends functions of functions to its nodes as they are."""
 
-    def scan(text: str, bundle: Any) -> bytes | None:
+    def scan(text: str, bundle: Any, starts: Any) -> bytes | None:
         import json
         import os
         import tempfile
@@ -93,11 +96,14 @@ def _stub() -> Any:
         from smoothscan.sources.images import images_digest, list_images
 
         job = Job.model_validate_json(text)
+        starts.note.remote(f"{job.scan_id} {job.attempt}")
         match job.config.uri.split("/")[1]:
             case "killed":
                 os.kill(os.getpid(), 9)
             case "slow":
                 time.sleep(600)
+            case "nap":
+                time.sleep(1.5)
             case "misused":
                 raise ConfigError("2 labels for 10 classes.", "Give one for each.")
             case "bug":
@@ -151,6 +157,59 @@ def test_every_end_of_a_job_is_told(engine: RayEngine, tmp_path: Path, monkeypat
     assert first["images"] == second["images"] == images_digest(list_images(images))
     assert first["pid"] != second["pid"], "each model is scanned in a process of its own"
     assert len(engine._sent) == 1, "images are sent once"
+
+
+@pytest.mark.slow
+def test_the_clock_does_not_run_while_a_scan_waits_for_room(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_scan", _stub())
+    monkeypatch.setattr(module, "GRACE", 0.0)
+    config = ScanConfig(uri="models:/nap/1", images=draw_images(tmp_path / "images", 1), time_limit=2.5)
+    engine, looks = RayEngine(cluster, 4, threads=None), []
+    outcomes = list(engine.run(jobs(config, tmp_path, {}, {}, {}, {}), lambda: looks.append(1)))
+    engine.close()
+    assert [each.ended for each in outcomes] == ["scanned"] * 4, "two of them waited for longer than a scan may take"
+    assert looks, "other things are done in the meantime"
+
+
+@needs_ray
+class TestLostCluster:
+    def engine(self, monkeypatch: pytest.MonkeyPatch, wait: Callable[..., Any]) -> RayEngine:
+        """Return an engine whose cluster is what `wait` makes of it."""
+        engine = RayEngine.__new__(RayEngine)
+        ray = MagicMock()
+        ray.exceptions = importlib.import_module("ray.exceptions")
+        ray.wait = wait
+        engine.__dict__ |= {"_ray": ray, "_workers": 1, "_started": True, "_ages": None}
+        engine.__dict__["_watch"] = module._Watch({("127.0.0.1", free_port()): 0.0})
+        monkeypatch.setattr(engine, "_begin", lambda job: job.scan_id)
+        return engine
+
+    @pytest.mark.parametrize(
+        ("ends", "reason"),
+        [
+            (lambda *_, **__: ([], []), "nobody answers at 127.0.0.1:"),
+            (lambda *_, **__: sys.exit(1), "Ray ended on this machine"),
+        ],
+        ids=["silent", "gone"],
+    )
+    def test_is_an_error_with_a_hint(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: Callable[..., Any], reason: str
+    ) -> None:
+        engine = self.engine(monkeypatch, ends)
+        with pytest.raises(EngineError, match="cluster was lost") as caught:
+            list(engine.run(jobs(ScanConfig(uri="models:/a/1", images=tmp_path), tmp_path, {})))
+        assert reason in caught.value.message
+        assert "not scanned again" in caught.value.hint
+        assert caught.value.exit_code == 3
+        assert not engine._ray.cancel.called, "there is nobody to tell"
+
+    def test_a_short_silence_is_none(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            watch = module._Watch({server.getsockname(): 60.0})
+            watch.look()
+        watch.look()
 
 
 @pytest.mark.slow

@@ -46,6 +46,16 @@ def test_what_was_not_reached_makes_it_incomplete() -> None:
     assert told(BAD, FAILED, UNSUPPORTED).counts == {"backdoored": 1, "failed": 1, "unsupported": 1}
 
 
+def test_promoted_versions_that_nobody_could_examine_are_told() -> None:
+    statuses = ("failed", "timed_out", "refused", "unsupported")
+    aliased = [without_verdict(f"a-{status}", "1", status, "No.", aliases=("champion",)) for status in statuses]
+    staged = without_verdict("staged", "1", "failed", "No.", stage="Production")
+    archived = without_verdict("old", "1", "failed", "No.", stage="Archived")
+    fine = standing("fine", "1", aliases=("champion",))
+    sweep = told(*aliased, staged, archived, FAILED, fine)
+    assert set(sweep.unscanned_promoted) == {staged.uri, *(each.uri for each in aliased)}
+
+
 def test_it_says_when_and_how() -> None:
     sweep = told(*FINE)
     assert sweep.started_at == "2026-11-22T21:15:00+00:00"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -429,6 +430,22 @@ class TestWhatAKilledSweepLeft:
         assert world.tags(uri)["verdict"] == "backdoored"
         assert world.written(uri)["verdict"] == "backdoored"
 
+    def test_a_sweep_over_others_leaves_it_alone(self, world: World) -> None:
+        """It will be gone on with by the next sweep that looks at these versions."""
+        finished, judged, gone = world.register("a", "b", "c")
+        packed = pack(result("a", 1, "backdoored"), exhibits("backdoored"))
+        kept = [self.keep(world, self.begun(world, finished), packed)]
+        kept.append(self.keep(world, self.judged(world, judged), packed))
+        lost = self.keep(world, "0" * 32, packed)
+        world.sweep(selection=Selection(names=("c",)))
+        assert [path.exists() for path in (*kept, lost)] == [True, True, False]
+        engine = Engine()
+        world.sweep(engine)
+        assert engine.jobs == []
+        assert (world.out / "a" / "1" / "perturbations").is_dir()
+        assert (world.out / "b" / "1" / "perturbations").is_dir()
+        world.assert_consistent(finished, judged, gone)
+
     def test_workers_rubbish_goes(self, world: World) -> None:
         world.register("a")
         (world.out / ".work" / "worker-0" / "smoothscan-xyz").mkdir(parents=True)
@@ -489,6 +506,122 @@ class TestOthersAtWork:
         kept = world.sweep()
         assert (kept[bad].verdict, kept[bad].exit_code) == ("backdoored", 1)
         assert posture(kept).exit_code == 1
+
+
+class TestWhatTheRegistrySaysWrongly:
+    @pytest.fixture
+    def bad(self, world: World) -> str:
+        world.register("good")
+        (bad,) = world.register("bad")
+        world.sweep(Engine({"bad": lambda job: scanned(job, "backdoored", pictures=True)}))
+        return bad
+
+    @pytest.fixture
+    def refusing(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Versions that the registry was asked to tag, in vain."""
+        asked: list[str] = []
+
+        def refuse(_client: Any, found: Any, *_args: Any) -> None:
+            asked.append(found.model.uri)
+            raise PermissionError("you may only read")
+
+        monkeypatch.setattr(mlflow_registry, "_tag", refuse)
+        return asked
+
+    def tampered(self, world: World, uri: str, **tags: str | None) -> None:
+        _, name, number = uri.split("/")
+        for tag, value in tags.items():
+            if value is None:
+                world.client.delete_model_version_tag(name, number, f"smoothscan.{tag}")
+            else:
+                world.client.set_model_version_tag(name, number, f"smoothscan.{tag}", value)
+
+    @pytest.mark.parametrize(
+        "forged",
+        [{"verdict": "clean", "score": "0.01"}, {"target_classes": None}, {"run_id": "0" * 32}],
+        ids=str,
+    )
+    def test_a_tag_is_put_right(self, world: World, bad: str, forged: dict[str, str | None]) -> None:
+        before, report = world.tags(bad), world.out / "bad" / "1"
+        files = {path: path.read_bytes() for path in report.rglob("*") if path.is_file()}
+        self.tampered(world, bad, **forged)
+        world.client.set_model_version_tag("bad", "1", "owner", "somebody")
+        engine, watch = Engine(), Watch()
+        standings = world.sweep(engine, watch)
+        assert (engine.jobs, watch.settlings, watch.warnings) == ([], [], [])
+        assert world.tags(bad) == {**before, "owner": "somebody"}
+        assert {uri: each.rewritten for uri, each in standings.items()} == {bad: "tags changed", "models:/good/1": ""}
+        assert {path: path.read_bytes() for path in files} == files, "pictures stay"
+        world.assert_consistent(bad, "models:/good/1")
+        assert world.sweep()[bad].rewritten == ""
+
+    def test_what_was_not_looked_at_stays(self, world: World, bad: str) -> None:
+        self.tampered(world, bad, verdict="clean")
+        world.sweep(selection=Selection(names=("good",)))
+        world.config = {"write_back": False}
+        world.sweep()
+        assert world.tags(bad)["verdict"] == "clean"
+
+    def test_a_write_back_that_failed_is_made_up_for(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        (uri,) = world.register("late")
+        with monkeypatch.context() as broken:
+            broken.setattr(mlflow_registry, "_tag", _refuse)
+            broken.setattr(mlflow_registry, "_fill_run", _refuse)
+            standing = world.sweep(Engine({"late": lambda job: scanned(job, "backdoored", pictures=True)}))[uri]
+        assert (standing.write_back.status, world.tags(uri)) == ("failed", {})
+        engine = Engine()
+        standing = world.sweep(engine)[uri]
+        assert engine.jobs == []
+        assert (standing.action, standing.rewritten) == ("kept", "write-back failed")
+        assert (world.out / "late" / "1" / "perturbations").is_dir()
+        artifacts = {each.path for each in world.client.list_artifacts(standing.write_back.run_id)}
+        assert artifacts == {"result.json", "perturbations"}
+        world.assert_consistent(uri)
+
+    def test_another_machine_makes_up_for_it_without_the_files(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (uri,) = world.register("late")
+        with monkeypatch.context() as broken:
+            broken.setattr(mlflow_registry, "_tag", _refuse)
+            world.sweep()
+        world.out = world.folder / "elsewhere"
+        (world.out / "late" / "1").mkdir(parents=True)
+        older = world.out / "late" / "1" / "result.json"
+        older.write_text('{"config_digest": "sha256:other"}')
+        assert world.sweep()[uri].rewritten == "write-back failed"
+        assert older.read_text() == '{"config_digest": "sha256:other"}'
+        assert world.tags(uri)["verdict"] == "clean"
+        assert len(list((world.out / "late" / "1").iterdir())) == 1
+
+    def test_the_first_refusal_is_the_last(self, world: World, bad: str, refusing: list[str]) -> None:
+        more = world.register(*"abcdef")
+        world.sweep()
+        assert len(refusing) == len(more)
+        refusing.clear()
+        watch = Watch()
+        standings = world.sweep(watch=watch)
+        assert 1 <= len(refusing) <= 3, "those that were under way when it came"
+        (warning,) = watch.warnings
+        assert "is not written back, nor are" in warning
+        assert "you may only read" in warning
+        assert {each.rewritten for each in standings.values()} == {""}
+
+    def test_a_list_without_tags_is_not_believed(self, world: World, bad: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Some registries tell tags of single versions only."""
+        world.register(*"abcd")
+        world.sweep()
+        asked: list[str] = []
+        real = mlflow_registry._tag
+        monkeypatch.setattr(mlflow_registry, "_tag", lambda *args: asked.append("") or real(*args))
+        listed = world.versions()
+        found = tuple(dataclasses.replace(each, tags={}) for each in listed.values())
+        monkeypatch.setattr(module, "registered_versions", lambda *_, **__: found)
+        watch = Watch()
+        standings = world.sweep(watch=watch)
+        assert 1 <= len(asked) <= 3, "those that were under way when the first was told"
+        assert watch.warnings == []
+        assert {each.rewritten for each in standings.values()} == {""}
 
 
 class TestStopped:

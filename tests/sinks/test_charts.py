@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from smoothscan.result import ClassResult, CurvePoint, NoiseProbe
-from smoothscan.sinks import charts
+from smoothscan.sinks.report import charts
+from smoothscan.sinks.report.bars import bar, strip
+from smoothscan.sinks.report.classes import ranked
+from smoothscan.sinks.report.null_band import curve, null_band
 from smoothscan.vocabulary import SPACES
 
 from .samples import Sample, warp
 
-IN_L2: Any = {"words": SPACES["l2"], "level": 0.5}
+IN_L2: Any = {"words": SPACES["l2"], "level": 0.5, "band": None}
 
 
 def parsed(markup: Markup | None) -> ElementTree.Element:
@@ -34,17 +37,24 @@ def share(attribute: str | None) -> float:
     return float(attribute.removesuffix("%")) / 100
 
 
-def test_bars_show_rates_and_intervals(backdoored_sample: Sample) -> None:
-    classes = backdoored_sample.result.classes
-    rows = [row for row in of_class(parsed(charts.transfer_bars(classes)), "bar-row") if of_class(row, "bar")]
-    assert len(rows) == len(classes)
-    for row, c in zip(rows, classes, strict=True):
-        assert share(of_class(row, "bar")[0].get("width")) == pytest.approx(c.transfer_rate, abs=1e-3)
-        line = of_class(row, "interval")[0][0]
+def test_a_bar_shows_its_rate_and_interval(backdoored_sample: Sample) -> None:
+    for c in backdoored_sample.result.classes:
+        root = parsed(bar(c.transfer_rate, c.transfer_ci))
+        assert share(of_class(root, "fill")[0].get("width")) == pytest.approx(c.transfer_rate, abs=1e-3)
+        line = of_class(root, "whisker")[0][0]
         assert (share(line.get("x1")), share(line.get("x2"))) == pytest.approx(c.transfer_ci, abs=1e-3)
-        assert f"{c.transfer_rate:.0%}" in (of_class(row, "bar-value")[0].text or "").replace("\u00a0", "")
-        # Flagged by a word as well as by colour.
-        assert bool(of_class(row, "flag")) == c.flagged
+    assert of_class(parsed(bar(0.5, None)), "whisker") == []
+
+
+def test_the_strip_has_a_column_for_each_of_a_thousand_classes(many_classes_sample: Sample) -> None:
+    classes = ranked(many_classes_sample.result.classes)
+    root = parsed(strip(classes))
+    (ordinary,), (flagged,) = (of_class(root, kind) for kind in ("ordinary", "flagged"))
+    columns = re.findall(r"M(\d+) 100V([\d.]+)h1V100z", ordinary.get("d") or "")
+    assert [int(i) for i, _ in columns] == [i for i, c in enumerate(classes) if not c.flagged]
+    for (_, top), c in zip(columns, classes[1:], strict=True):
+        assert float(top) == pytest.approx(100 * (1 - c.transfer_rate), abs=0.05)
+    assert re.fullmatch(r"M0 100V[\d.]+h[\d.]+V100z", flagged.get("d") or "")
 
 
 def test_curves_show_every_budget_on_a_logarithmic_axis(backdoored_sample: Sample) -> None:
@@ -64,9 +74,58 @@ def test_curves_show_every_budget_on_a_logarithmic_axis(backdoored_sample: Sampl
     assert float(line.get("y1") or 0) == 12 + 264 / 2
 
 
+def of_curve(index: int, *points: tuple[float, int]) -> ClassResult:
+    """A class with hits out of ten at some budgets."""
+    curve = tuple(CurvePoint(sigma=0.1, epsilon=e, hits=h, n_images=10, transfer_rate=h / 10) for e, h in points)
+    return ClassResult(
+        index=index, label=str(index), score=0.1, transfer_rate=0.1, transfer_ci=(0, 1), n_images=10, epsilon=4,
+        sigma=0.1, p_value=None, flagged=False, curve=curve,
+    )  # fmt: skip
+
+
+def test_the_band_is_never_below_what_was_measured() -> None:
+    ordinary = [of_curve(0, (2, 1), (4, 6), (8, 9)), of_curve(1, (4, 2)), of_curve(2, (4, 3)), of_curve(3, (4, 4))]
+    suspect = of_curve(4, (1, 9), (2, 10))
+    band = null_band(ordinary, [suspect])
+    assert band is not None
+    # Classes that were not tried at a smaller budget count with the next larger one; at the largest one that most were
+    # tried with, the band ends.
+    assert [level.epsilon for level in band.levels] == [1, 2, 4]
+    first, second, third = band.levels
+    assert (first.lowest, first.median, first.highest, first.tried) == pytest.approx((0.1, 0.25, 0.4, 0))
+    assert (second.lowest, second.highest, second.tried) == pytest.approx((0.1, 0.4, 1))
+    assert (third.lowest, third.lower, third.median, third.upper, third.highest, third.tried) == pytest.approx(
+        (0.2, 0.275, 0.35, 0.45, 0.6, 4)
+    )
+    assert band.at(8) is None
+    for c in ordinary:
+        for p in curve(c):
+            at = band.at(p.epsilon)
+            assert at is None or at.lowest <= p.transfer_rate <= at.highest
+
+
+def test_too_few_classes_make_no_band() -> None:
+    assert null_band([of_curve(0, (2, 1)), of_curve(1, (2, 1)), of_curve(2)]) is None
+
+
+def test_the_band_is_drawn_behind_the_lines(many_classes_sample: Sample) -> None:
+    classes = ranked(many_classes_sample.result.classes)
+    band = null_band(classes[1:], classes[:1])
+    assert band is not None
+    root = parsed(charts.budget_curves(classes, closest=None, words=SPACES["l2"], level=0.5, band=band))
+    (stretched,) = [e for e in root.iter() if e.get("preserveAspectRatio") == "none"]
+    assert [e.get("class") for e in stretched] == [
+        "null-range", "null-half", "null-median", *["line other"] * charts.LEADING, "line flagged",
+    ]  # fmt: skip
+    points = [tuple(map(float, p.split(","))) for p in (stretched[0].get("points") or "").split()]
+    highest, lowest = points[: len(band.levels)], points[len(band.levels) :][::-1]
+    for (_, top), (_, bottom), level in zip(highest, lowest, band.levels, strict=True):
+        assert (top, bottom) == pytest.approx((264 * (1 - level.highest), 264 * (1 - level.lowest)), abs=0.06)
+
+
 def test_curves_of_another_space_have_its_axis_and_its_line() -> None:
     result = warp().result
-    root = parsed(charts.budget_curves(result.classes, closest=None, words=SPACES["warp"], level=1 / 3))
+    root = parsed(charts.budget_curves(result.classes, closest=None, words=SPACES["warp"], level=1 / 3, band=None))
     (line,) = of_class(root, "level")
     assert float(line.get("y1") or 0) == pytest.approx(12 + 264 * 2 / 3, abs=0.01)
     assert [e.text for e in of_class(root, "axis-title")] == ["mean displacement in pixels (logarithmic)"]
@@ -75,8 +134,9 @@ def test_curves_of_another_space_have_its_axis_and_its_line() -> None:
 
 def test_labels_do_not_collide(backdoored_sample: Sample, many_classes_sample: Sample) -> None:
     for sample in (backdoored_sample, many_classes_sample):
-        ranked = sorted(sample.result.classes, key=lambda c: -c.score)[: charts.MAX_CLASSES]
-        (labels,) = of_class(parsed(charts.budget_curves(ranked, closest=None, **IN_L2)), "plot-labels")
+        (labels,) = of_class(
+            parsed(charts.budget_curves(ranked(sample.result.classes), closest=None, **IN_L2)), "plot-labels"
+        )
         heights = sorted(float(text.get("y") or 0) for text in labels.iter("text"))
         assert len(heights) >= 4
         assert min(b - a for a, b in pairwise(heights)) >= 14.9
@@ -125,7 +185,7 @@ def test_noise_lines(backdoored_sample: Sample) -> None:
 
 def test_hostile_labels_are_escaped(backdoored_sample: Sample) -> None:
     hostile = [c.model_copy(update={"label": '"><script>\x1b[2J'}) for c in backdoored_sample.result.classes]
-    for markup in (charts.transfer_bars(hostile), charts.budget_curves(hostile, closest=None, **IN_L2)):
+    for markup in (strip(hostile), charts.budget_curves(hostile, closest=None, **IN_L2)):
         assert "<script" not in str(markup)
         assert not re.search(r"[\x00-\x1f]", str(markup))
         parsed(markup)

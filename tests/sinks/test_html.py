@@ -18,8 +18,10 @@ from smoothscan.exhibits import Exhibits
 from smoothscan.result import ErrorInfo, ModelInfo, Promotion, ScanResult
 from smoothscan.sinks.html import HtmlSink, render
 from smoothscan.sinks.page import template_folder
+from smoothscan.sinks.report.charts import LEADING
+from smoothscan.sinks.report.classes import PRINTED
+from smoothscan.sinks.report.evidence import MAX_CARDS
 from smoothscan.sinks.text import plain
-from smoothscan.sinks.view import MAX_CARDS
 
 from .gated import HOSTILE, hostile
 from .pages import COMMAND, Page, page_of, pictures
@@ -75,7 +77,7 @@ def test_content_security_policy_names_style_and_script(backdoored_sample: Sampl
 @pytest.mark.parametrize("name", ["failed", "refused", "unsupported", "timed_out", "inconclusive"])
 def test_without_an_answer_there_are_no_empty_charts(name: str) -> None:
     page = page_of(SAMPLES[name]())
-    assert page.all("figure") == page.all("table") == page.all("img") == []
+    assert page.all("figure") == page.all("table") == page.all("img") == page.all("input") == []
 
 
 def test_every_part_of_the_result_is_shown(backdoored_sample: Sample) -> None:
@@ -121,14 +123,21 @@ def test_what_became_of_the_alias_stands_beside_the_write_back(clean_sample: Sam
 
 def test_table_is_complete(many_classes_sample: Sample) -> None:
     page = page_of(many_classes_sample)
-    assert len([a for a in page.all("th") if a.get("scope") == "row"]) == 1000
-    assert "30 highest-ranked of 1,000 classes" in page.text
-    assert all("open" not in a for a in page.all("details"))
-    assert len([a for a in page.all("polyline") if a.get("class") != "line noise"]) == 30 + 1
+    rows = [(a.get("class") or "").split() for a in page.all("tr") if "data-curve" in a]
+    assert len(rows) == 1000
+    assert rows[0] == ["class", "is-flagged"]
+    assert sum("beyond" in row for row in rows) == 1000 - PRINTED
+    assert f"The {PRINTED} highest-ranked of 1,000 classes" in page.text
+    assert "Transfer of all 1,000 classes, most suspect first" in str(page.all("svg"))
+    # A line for the target and for the first of the others; the rest is a band.
+    lines = [a["class"] for a in page.all("polyline") if "noise" not in (a.get("class") or "")]
+    assert lines == ["null-median"] + ["line other"] * LEADING + ["line flagged"] + ["line closest"]
 
 
-def test_table_of_few_classes_is_open(backdoored_sample: Sample) -> None:
-    assert "open" in page_of(backdoored_sample).all("details")[0]
+def test_few_classes_need_no_overview(backdoored_sample: Sample) -> None:
+    page = page_of(backdoored_sample)
+    assert not [a for a in page.all("svg") if a.get("class") == "strip"]
+    assert not [a for a in page.all("tr") if "beyond" in (a.get("class") or "")]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +189,7 @@ def test_redaction_shows_perturbations_only(backdoored_sample: Sample) -> None:
     # Without redaction the same test sees the user's pixels, so it can fail.
     shown = [np.asarray(p).transpose(2, 0, 1) for p in pictures(page_of(backdoored_sample))]
     assert any(np.abs(s / 255 - one.synthesis_image).max() < 0.003 for s in shown)
-    assert len(shown) == 3 + 2 * len(one.examples)
+    assert len(shown) == 4 + 2 * len(one.examples)  # trigger, where it sits, and every image before and after
 
 
 @pytest.mark.parametrize("name", ["patch", "warp", "frequency"])
@@ -194,12 +203,12 @@ def test_redaction_outside_l2_shows_the_trigger_by_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["patch", "warp", "frequency", "tone"])
-def test_the_trigger_by_itself_stands_in_the_trio(name: str) -> None:
+def test_the_trigger_by_itself_comes_first(name: str) -> None:
     sample = SAMPLES[name]()
     one = sample.exhibits.classes[4]
     assert one.picture is not None
     page = page_of(sample)
-    clean, trigger, perturbed, *_ = [np.asarray(p).transpose(2, 0, 1) / 255 for p in pictures(page)]
+    trigger, _, clean, perturbed, *_ = [np.asarray(p).transpose(2, 0, 1) / 255 for p in pictures(page)]
     np.testing.assert_allclose(clean, one.synthesis_image, atol=0.002)
     np.testing.assert_allclose(trigger, one.picture, atol=0.003)
     np.testing.assert_allclose(perturbed, (one.synthesis_image + one.perturbation).clip(0, 1), atol=0.002)
@@ -210,14 +219,15 @@ def test_the_trigger_by_itself_stands_in_the_trio(name: str) -> None:
 def test_pictures_are_exact_when_small(backdoored_sample: Sample) -> None:
     one = backdoored_sample.exhibits.classes[0]
     page = page_of(backdoored_sample)
-    clean, _, perturbed, *_ = [np.asarray(p).transpose(2, 0, 1) / 255 for p in pictures(page)]
+    _, _, clean, perturbed, *_ = [np.asarray(p).transpose(2, 0, 1) / 255 for p in pictures(page)]
     np.testing.assert_allclose(clean, one.synthesis_image, atol=0.002)
     np.testing.assert_allclose(perturbed, np.clip(one.synthesis_image + one.perturbation, 0, 1), atol=0.002)
     assert all(attributes.get("class") == "pixelated" for attributes in page.all("img"))
 
 
 def test_one_channel() -> None:
-    assert {picture.mode for picture in pictures(page_of(grey()))} == {"L"}
+    trigger, where, *others = [picture.mode for picture in pictures(page_of(grey()))]
+    assert (trigger, where, set(others)) == ("L", "RGB", {"L"})  # where it sits is marked in a colour
 
 
 def test_size_of_the_largest_page_of_ten_classes() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from smoothscan.exhibits import Exhibits
 from smoothscan.gate import judge
-from smoothscan.result import ScanResult
+from smoothscan.result import Promotion, ScanResult
 from smoothscan.sinks.junit import JunitSink, to_junit
 
 from .gated import EVERYTHING, hostile, judged, known, waived
@@ -156,3 +156,11 @@ def test_the_sink_writes_one_file_and_the_same_bytes(tmp_path: Path) -> None:
     (path,) = JunitSink().write(judged("backdoored"), Exhibits(), tmp_path / "out")
     assert path.name == "junit.xml"
     assert path.read_bytes() == to_junit(judged("backdoored"))
+
+
+def test_an_alias_that_could_not_be_moved_is_an_error() -> None:
+    failed = Promotion(alias="champion", status="failed", message="champion was left on version 1: refused.")
+    result = judged("clean").model_copy(update={"promotion": failed})
+    assert outcomes(result)["alias"] == "error"
+    (code,) = [each.get("value") for each in suite_of(result).iter("property") if each.get("name") == "exit_code"]
+    assert code == "3"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from smoothscan.sinks.html import render
-from smoothscan.sinks.words import hard_steps, limits
+from smoothscan.sinks.words import hard_steps, left_out, limits
 
 from .pages import COMMAND, page_of
 from .samples import SAMPLES, Sample, ten_targets_large
@@ -103,7 +103,7 @@ def test_words_of_the_space_in_which_a_class_stands_out(name: str, expected: lis
     text = page_of(SAMPLES[name]()).text
     for words in expected:
         assert words in text, words
-    without_other_spaces = text.partition("What this scan cannot find The")[0].replace("additive, small in L2", "")
+    without_other_spaces = text.replace("additive, small in L2", "").replace("smoothscan-report/perturbations", "")
     assert "perturbation" not in without_other_spaces.replace("Without any perturbation", "")
     assert "L2 budget for half of the images" in text
     assert without_other_spaces.count("L2 budget") == 1  # the table of spaces
@@ -122,7 +122,7 @@ def test_a_pair_of_source_and_target_class_is_said_and_shown() -> None:
     for words in (
         "A small patch turns 100 % of the images of “truck” into “deer”.",
         "It moves 100 % of 27 images of truck",
-        "Pairs of source and target class truck → deer flagged 9 replaced pixels, made from 4 images of “truck”, turn "
+        "truck → deer class 9 to class 4 flagged 9 replaced pixels, made from 4 images of “truck”, turn "
         "100 % of 27 other images of it into “deer” (95 % interval 87 % to 100 %)",
         "From Images airplane automobile bird cat",
         "1 class has too few images for a row: 4 to make a patch from and 8 to test it on are needed.",
@@ -145,27 +145,25 @@ def test_a_result_from_before_there_were_spaces_has_no_such_table() -> None:
     assert "Where it was looked for" not in page_of(SAMPLES["backdoored"]()).text
 
 
-def test_limits_name_the_kinds_that_were_left_out(clean_sample: Sample) -> None:
+def test_the_kinds_that_were_left_out_are_named(clean_sample: Sample) -> None:
     def said(**config: object) -> str:
         given = {**clean_sample.result.config, **config}
         result = clean_sample.result.model_copy(update={"config": given})
-        (of_kinds, *_) = limits(result)
-        return of_kinds[1]
+        return " ".join(why for _, why in left_out(result))
 
-    of_all = [name for name, _ in limits(SAMPLES["tone"]().result)]
-    assert "Kinds of trigger that were left out." not in of_all
-    assert [name.partition(" ")[0] for name in of_all] == [
+    assert left_out(SAMPLES["tone"]().result) == []
+    assert [name.partition(" ")[0] for name, _ in limits(clean_sample.result)] == [
         "Triggers",
         "Source-specific",
         "Input-dependent",
         "Hard-coded",
     ]
-    of_standard = dict(limits(SAMPLES["patch"]().result))["Kinds of trigger that were left out."]
+    ((_, of_standard),) = left_out(SAMPLES["patch"]().result)
     assert of_standard == "This scan did not look for these: change of colour. The option --spaces chooses."
     others = "contiguous patch; one frequency; smooth pattern; smooth warp; change of colour."
     assert others in said(), "a result of an older version"
     assert others in said(spaces=["l2"])
-    assert said(spaces=None).startswith("What is above the largest budget")  # all that a scan that failed was about
+    assert said(spaces=None) == ""  # all that a scan that failed was about
     assert others in said(spaces=None, profile="paper")
     assert "these: additive, small in L2; contiguous" in said(spaces=["tone"])
 

@@ -7,7 +7,7 @@ import re
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,8 @@ _INSTALL = "Install it with: python -m pip install 'smoothscan[ray]', here and o
 _HOST_AND_PORT = re.compile(r"(?:ray://)?\[?([^/\]]+?)\]?:(\d+)")
 _POLITE = 10.0
 """Seconds to wait for a cluster's first sign of life."""
+_PATIENCE, _PATIENCE_WITH_HEAD = 5.0, 30.0
+"""Seconds without a sign of life from this machine's node, which never comes back, and from the head node."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,33 @@ class Bundle:
         return config.model_copy(update=changes)
 
 
-@dataclass(frozen=True)
+class _Starts:
+    """Knows when each scan began, on the cluster: it may have waited there for room."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, float] = {}
+
+    def note(self, key: str) -> None:
+        self._begun[key] = time.monotonic()
+
+    def ages(self) -> dict[str, float]:
+        return {key: time.monotonic() - begun for key, begun in self._begun.items()}
+
+
+@dataclass
 class _Task:
     job: Job
-    began: float
+    sent: float
+    began: float | None = None
+    """When its scan began, as far as that is known."""
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - (self.began or self.sent)
+
+    @property
+    def is_overdue(self) -> bool:
+        return self.began is not None and self.seconds > self.job.config.time_limit + GRACE
 
 
 class RayEngine:
@@ -98,6 +123,9 @@ class RayEngine:
         self._workers = workers or max(1, int(room))
         self._nodes = len(self._ray.nodes())
         self._sent: dict[tuple[Any, ...], ObjectRef[Bundle]] = {}
+        self._starts = self._ray.remote(num_cpus=0, max_restarts=-1)(_Starts).remote()
+        self._ages: ObjectRef[dict[str, float]] | None = None
+        self._watch = _watch_over(self._ray)
 
     def describe(self) -> str:
         """Return how large the cluster is, and how many scans there are at a time."""
@@ -115,6 +143,8 @@ class RayEngine:
                 except (UsageError, OSError) as error:  # images that were there when the sweep was planned are gone
                     unsent.append(_failed(job, error))
 
+        # Ray asks the process to exit when its own node is gone.
+        lost = (self._ray.exceptions.RaySystemError, ConnectionError, SystemExit)
         try:
             while True:
                 fill()  # an outcome may have brought further jobs
@@ -125,14 +155,19 @@ class RayEngine:
                     return
                 ready, _ = self._ray.wait(list(under_way), num_returns=1, timeout=POLL)
                 if not ready:
+                    self._watch.look()
                     meanwhile()
+                self._note_starts(under_way.values())
                 for reference in ready:
                     task = under_way.pop(reference)
                     fill()  # no node waits for an outcome to be looked at
                     yield self._outcome(reference, task)
-                for reference in [each for each, task in under_way.items() if _is_overdue(task)]:
+                for reference in [each for each, task in under_way.items() if task.is_overdue]:
                     self._ray.cancel(reference, force=True)
                     yield overdue(under_way.pop(reference).job, GRACE)
+        except lost as error:
+            under_way.clear()  # there is nobody to tell
+            raise _lost(error) from error
         finally:
             for reference in under_way:
                 with suppress(Exception):  # the cluster may be gone already
@@ -152,12 +187,25 @@ class RayEngine:
         accelerators = 1 if self._on_accelerators else 0
         remote = self._ray.remote(num_cpus=self._threads, num_gpus=accelerators, max_retries=0, max_calls=1)(_scan)
         reference: ObjectRef[bytes | None] = remote.remote(
-            job.model_copy(update={"config": threads}).model_dump_json(), self._sent[files]
+            job.model_copy(update={"config": threads}).model_dump_json(), self._sent[files], self._starts
         )
         return reference
 
+    def _note_starts(self, tasks: Iterable[_Task]) -> None:
+        """Find out which scans have begun, without waiting for the answer."""
+        if self._ages is None:
+            self._ages = self._starts.ages.remote()
+        if not self._ray.wait([self._ages], timeout=0)[0]:
+            return
+        answer, self._ages = self._ages, None
+        with suppress(self._ray.exceptions.RayActorError):  # its node died; it is started again on another one
+            ages = self._ray.get(answer)
+            for task in tasks:
+                if task.began is None and (key := _key(task.job)) in ages:
+                    task.began = time.monotonic() - ages[key]
+
     def _outcome(self, reference: ObjectRef[bytes | None], task: _Task) -> Outcome:
-        seconds = time.monotonic() - task.began
+        seconds = task.seconds
         try:
             packed = self._ray.get(reference)
             if packed is None:
@@ -173,18 +221,69 @@ class RayEngine:
             return Outcome(job=task.job, ended="crashed", message=message, seconds=seconds)
 
 
-def _scan(text: str, bundle: Bundle) -> bytes | None:
+def _scan(text: str, bundle: Bundle, starts: Any) -> bytes | None:
     """Do one job on a node."""
     from smoothscan.fleet.scanning import scan
 
     job = Job.model_validate_json(text)
+    starts.note.remote(_key(job))
     with tempfile.TemporaryDirectory(prefix="smoothscan-") as folder:
         config = bundle.unpacked(job.config, Path(folder))
         return scan(job.model_copy(update={"config": config})).packed
 
 
-def _is_overdue(task: _Task) -> bool:
-    return time.monotonic() - task.began > task.job.config.time_limit + GRACE
+def _key(job: Job) -> str:
+    return f"{job.scan_id} {job.attempt}"
+
+
+class _Watch:
+    """Sees that the processes are there which a cluster needs: without them Ray itself ends this process, in the end.
+
+    Args:
+        processes: host, port, and the seconds for which each may be silent.
+    """
+
+    def __init__(self, processes: dict[tuple[str, int], float]) -> None:
+        self._processes = processes
+        self._seen = dict.fromkeys(processes, time.monotonic())
+
+    def look(self) -> None:
+        """See that each is there.
+
+        Raises:
+            ConnectionError: one was not for too long.
+        """
+        for address, patience in self._processes.items():
+            try:
+                socket.create_connection(address, timeout=1).close()
+                self._seen[address] = time.monotonic()
+            except OSError as error:
+                if time.monotonic() - self._seen[address] > patience:
+                    where = f"{address[0]}:{address[1]}"
+                    raise ConnectionError(f"nobody answers at {where} any more ({error})") from error
+
+
+def _watch_over(ray: Any) -> _Watch:
+    if ray.util.client.ray.is_connected():  # ray://: the connection itself tells
+        return _Watch({})
+    here = ray.get_runtime_context()
+    host, _, port = str(here.gcs_address).rpartition(":")
+    own = {
+        (str(node["NodeManagerAddress"]), int(node["NodeManagerPort"])): _PATIENCE
+        for node in ray.nodes()
+        if node["NodeID"] == here.get_node_id()
+    }
+    return _Watch({(host.strip("[]"), int(port)): _PATIENCE_WITH_HEAD, **own})
+
+
+def _lost(error: BaseException) -> EngineError:
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, SystemExit):
+        reason = "Ray ended on this machine."
+    return EngineError(
+        f"The Ray cluster was lost: {reason}",
+        "Start it again, and run the same command: what is finished is not scanned again.",
+    )
 
 
 def _failed(job: Job, error: Exception, seconds: float = 0.0) -> Outcome:

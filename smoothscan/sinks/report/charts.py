@@ -1,4 +1,4 @@
-"""The report's charts, drawn as HTML and SVG without any library.
+"""The report's charts of lines, drawn as HTML and SVG without any library.
 
 Horizontal positions are percentages and vertical ones pixels, so that a chart fills any width while its text keeps its
 size; only the lines are stretched. Colours and sizes are in report.css. Everything in a chart is in a table as well.
@@ -7,25 +7,28 @@ size; only the lines are stretched. Colours and sizes are in report.css. Everyth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from markupsafe import Markup
 
-from smoothscan.result import ClassResult, CurvePoint, NoiseProbe
+from smoothscan.result import ClassResult, NoiseProbe
+from smoothscan.sinks.report.null_band import NullBand, curve
 from smoothscan.sinks.text import number, percent, plain, shorten
 from smoothscan.vocabulary import SpaceWords
 
-MAX_CLASSES = 30
-"""Classes that a chart shows at most; the highest-ranked ones."""
+FEW = 12
+"""Classes up to which each has a line of its own; among more, the band of the ordinary ones says it better."""
+LEADING = 3
+"""Ordinary classes that have a line where there are more."""
+MAX_FLAGGED = 30
+"""Flagged classes that have a line at most; the highest-ranked ones."""
 
 _TOP, _HEIGHT, _AXIS = 12, 264, 40
 _SIDE = 3.0  # percent of the width kept free on either side of the data
 _LABEL_GAP = 15.0
 _MAX_LABELS = 14  # more have no room
-_FEW = 12  # classes up to which every line has its label; among more, the leading ones say enough
-_LEADING = 4
 _LABEL_COLUMNS = 14
 _T = TypeVar("_T")
 _MARKERS = ("circle", "square", "diamond", "triangle")
@@ -46,75 +49,25 @@ class _Line:
     labelled: bool
 
 
-def transfer_bars(classes: Sequence[ClassResult]) -> Markup:
-    """Return a bar for each class: the share of held-out images that its perturbation moves, with 95 % interval.
-
-    Args:
-        classes: the classes in the order of the bars.
-    """
-    grid = Markup("").join(
-        Markup('<line class="grid" x1="{0}%" x2="{0}%" y1="0" y2="100%"/>').format(x) for x in (0, 25, 50, 75, 100)
-    )
-    rows = Markup("").join(_bar(c, grid) for c in classes)
-    ticks = Markup("").join(
-        Markup('<text x="{0}%" y="12" text-anchor="{1}">{0} %</text>').format(x, anchor)
-        for x, anchor in ((0, "start"), (50, "middle"), (100, "end"))
-    )
-    return Markup(
-        '<div class="bars" role="img" aria-label="{}">{}<div class="bar-row bar-axis"><span></span>'
-        '<svg class="bar-plot" width="100%" height="16" aria-hidden="true">{}</svg><span></span></div></div>'
-    ).format(
-        f"Bar chart of transfer for {len(classes)} classes; the numbers are in the table of all classes.", rows, ticks
-    )
-
-
-def _bar(c: ClassResult, grid: Markup) -> Markup:
-    low, high = (f"{100 * bound:.1f}%" for bound in c.transfer_ci)
-    title = (
-        f"{plain(c.label)}: {percent(c.transfer_rate)} of {c.n_images} images, "
-        f"95 % interval {percent(c.transfer_ci[0])} to {percent(c.transfer_ci[1])}"
-    )
-    flag = Markup(' <span class="flag">flagged</span>') if c.flagged else ""
-    return Markup(
-        '<div class="bar-row{kind}"><span class="bar-label" title="{full}"><span>{label}</span>{flag}</span>'
-        '<svg class="bar-plot" width="100%" height="20"><title>{title}</title>{grid}'
-        '<rect class="bar" x="0" y="4" height="12" rx="2" width="{width}"/>'
-        '<g class="interval-halo"><line x1="{low}" x2="{high}" y1="10" y2="10"/></g>'
-        '<g class="interval"><line x1="{low}" x2="{high}" y1="10" y2="10"/>'
-        '<line x1="{low}" x2="{low}" y1="6" y2="14"/><line x1="{high}" x2="{high}" y1="6" y2="14"/></g></svg>'
-        '<span class="bar-value">{value}</span></div>'
-    ).format(
-        kind=" is-flagged" if c.flagged else "",
-        full=plain(c.label),
-        label=shorten(c.label, 40),
-        flag=flag,
-        title=title,
-        grid=grid,
-        width=f"{100 * c.transfer_rate:.1f}%",
-        low=low,
-        high=high,
-        value=percent(c.transfer_rate),
-    )
-
-
 def budget_curves(
-    classes: Sequence[ClassResult], closest: int | None, words: SpaceWords, level: float
+    classes: Sequence[ClassResult], closest: int | None, words: SpaceWords, level: float, band: NullBand | None
 ) -> Markup | None:
-    """Return transfer against the budget, one line for each class, with the line at which a class transfers.
+    """Return transfer against the budget, with the range of the ordinary classes, and where a class transfers.
 
-    A class that was tried at several noise levels is shown at the one behind its transfer rate.
+    Classes that stand out have a line each, and the others where they are few. A class that was tried at several noise
+    levels is shown at the one behind its transfer rate.
 
     Args:
         classes: the classes, most suspect first.
         closest: class to bring out although it is not flagged.
         words: what the budgets are called.
         level: share of the images at which a class transfers, one of the chart's lines.
+        band: the ordinary classes; None where there are too few.
 
     Returns:
         The chart, or None where fewer than two budgets were tried.
     """
-    curves = [(c, curve) for c in classes if (curve := _curve(c))]
-    budgets = sorted({p.epsilon for _, curve in curves for p in curve})
+    budgets = sorted({p.epsilon for c in classes for p in curve(c)})
     if len(budgets) < 2:
         return None
     low, high = math.log(budgets[0]), math.log(budgets[-1])
@@ -122,26 +75,64 @@ def budget_curves(
     def x(epsilon: float) -> float:
         return _SIDE + (100 - 2 * _SIDE) * (math.log(epsilon) - low) / (high - low)
 
-    lines = []
+    out = [c for c in classes if c.flagged or c.index == closest][:MAX_FLAGGED]
+    others = [c for c in classes if not c.flagged and c.index != closest]
+    few = len(classes) <= FEW or band is None
+    lines: list[_Line] = []
     flagged = 0
-    for rank, (c, curve) in enumerate(curves):
-        kind = "flagged" if c.flagged else "closest" if c.index == closest else "other"
+    for c in [*out, *others[: FEW if few else LEADING]]:
+        points = curve(c)
+        if not points:
+            continue
         lines.append(
             _Line(
-                points=tuple((x(p.epsilon), p.transfer_rate) for p in curve),
+                points=tuple((x(p.epsilon), p.transfer_rate) for p in points),
                 titles=tuple(
-                    f"{plain(c.label)}: {p.hits} of {p.n_images} images at {words.of(p.epsilon)}" for p in curve
+                    f"{plain(c.label)}: {p.hits} of {p.n_images} images at {words.of(p.epsilon)}" for p in points
                 ),
                 label=c.label,
-                kind=kind,
+                kind="flagged" if c.flagged else "closest" if c.index == closest else "other",
                 marker=_MARKERS[flagged % len(_MARKERS)] if c.flagged else "circle",
-                labelled=rank < (_MAX_LABELS if c.flagged or len(curves) <= _FEW else _LEADING),
+                labelled=len(lines) < _MAX_LABELS,
             )
         )
         flagged += c.flagged
     ticks = [(x(e), number(e, 2)) for e in _thinned(budgets)]
-    name = f"Line chart of transfer against {words.axis} for {len(lines)} classes; see the table of all classes."
-    return _plot(lines, ticks, f"{words.axis} (logarithmic)", "share of held-out images moved", name, level)
+    name = f"Transfer against {words.axis}: {len(lines)} classes by themselves"
+    name += f", and the range of {band.n_classes} ordinary ones." if band else "."
+    axis = Markup('<div class="curves" data-budgets="{}">{}</div>')
+    return axis.format(
+        " ".join(f"{e:g}:{x(e):.2f}" for e in budgets),
+        _plot(
+            lines,
+            ticks,
+            f"{words.axis} (logarithmic)",
+            "share of held-out images moved",
+            f"{name} The numbers are in the tables below.",
+            level,
+            _areas(band, x) if band else Markup(""),
+        ),
+    )
+
+
+def _areas(band: NullBand, x: Callable[[float], float]) -> Markup:
+    """Return the range of the ordinary classes, its middle half, and their median."""
+
+    def points(pairs: Iterable[tuple[float, float]]) -> str:
+        return " ".join(f"{10 * x(epsilon):.1f},{_HEIGHT * (1 - share):.1f}" for epsilon, share in pairs)
+
+    def area(kind: str, low: Sequence[float], high: Sequence[float]) -> Markup:
+        there = list(zip(budgets, high, strict=True))
+        back = list(zip(budgets, low, strict=True))[::-1]
+        return Markup('<polygon class="{}" points="{}"/>').format(kind, points([*there, *back]))
+
+    levels = band.levels
+    budgets = [at.epsilon for at in levels]
+    return (
+        area("null-range", [at.lowest for at in levels], [at.highest for at in levels])
+        + area("null-half", [at.lower for at in levels], [at.upper for at in levels])
+        + Markup('<polyline class="null-median" points="{}"/>').format(points((at.epsilon, at.median) for at in levels))
+    )
 
 
 def noise_lines(probe: NoiseProbe, labels: Sequence[str]) -> Markup | None:
@@ -181,12 +172,7 @@ def noise_lines(probe: NoiseProbe, labels: Sequence[str]) -> Markup | None:
     )
     ticks = _thinned([(x, f"{s:g}") for x, s in zip(xs, probe.sigmas, strict=True)])
     name = "Line chart of how predictions move under plain noise; the numbers are in the table beside it."
-    return _plot([kept, moved], ticks, "noise level \u03c3", "share of images", name, None)
-
-
-def _curve(c: ClassResult) -> tuple[CurvePoint, ...]:
-    points = [p for p in c.curve if p.sigma == c.sigma and p.epsilon > 0]
-    return tuple(sorted(points, key=lambda p: p.epsilon))
+    return _plot([kept, moved], ticks, "noise level \u03c3", "share of images", name, None, Markup(""))
 
 
 def _thinned(ticks: Sequence[_T]) -> Sequence[_T]:
@@ -206,8 +192,9 @@ def _plot(
     y_title: str,
     name: str,
     level: float | None,
+    ground: Markup,
 ) -> Markup:
-    """Return a chart of lines: shares upwards, one of them brought out, labels at the ends of the lines."""
+    """Return a chart of lines on a ground: shares upwards, one of them brought out, labels at the ends of the lines."""
     back_to_front = sorted(lines, key=lambda line: ("other", "noise", "closest", "flagged").index(line.kind))
     height = _TOP + _HEIGHT + _AXIS
     grid = Markup("").join(
@@ -235,7 +222,7 @@ def _plot(
     )
     stretched = Markup(
         '<svg x="0" y="{}" width="100%" height="{}" viewBox="0 0 1000 {}" preserveAspectRatio="none">{}</svg>'
-    ).format(_TOP, _HEIGHT, _HEIGHT, paths)
+    ).format(_TOP, _HEIGHT, _HEIGHT, ground + paths)
     markers = Markup("").join(_markers(line) for line in back_to_front)
     leaders, labels = _end_labels([line for line in lines if line.labelled])
     return Markup(

@@ -1,0 +1,161 @@
+"""How sure the scan is, and what it did not examine: short, and from the result's own fields only."""
+
+from __future__ import annotations
+
+from smoothscan.config import PROFILES
+from smoothscan.result import ClassResult, Obstacle, ScanResult
+from smoothscan.sinks import words
+from smoothscan.sinks.text import count, number, percent, probability
+from smoothscan.vocabulary import titles
+
+Row = tuple[str, str]
+
+FEW_IMAGES = 50
+"""Held-out images below which the page says that intervals are wide."""
+
+_OBSTACLES: dict[Obstacle, str] = {
+    "no-answer": "The model withholds its answer under noise, or changes it under noise that nobody sees.",
+    "no-grip": "The search had no grip on the model: its gradients lead nowhere.",
+    "hard-step": "The model's graph has steps without a gradient, which no search can follow.",
+    "no-null": "The model's classes give no ground to judge one of them by.",
+    "unfinished": "The time budget ended before the search did.",
+}
+
+
+def sureness(result: ScanResult, first: ClassResult | None) -> list[Row]:
+    """Return what the verdict rests on: a name, and what can be said of it.
+
+    Args:
+        result: the scan.
+        first: the class that the verdict is about, or came closest; None where none was looked at.
+    """
+    if result.status != "completed" or first is None:
+        return [("Nothing was measured.", "The scan gave no number that says anything about a backdoor.")]
+    c = result.coverage
+    few = " With so few, every interval is wide." if c.held_out < FEW_IMAGES else ""
+    rows = [
+        (
+            "Images.",
+            f"Transfer was counted on {count(c.held_out, 'held-out image')}, none of which made a trigger.{few}",
+        ),
+        ("Interval.", _interval(first, result)),
+        ("Chance.", _chance(result)),
+        ("Calibration.", _calibration(result)),
+    ]
+    if first.control_rate is not None and words.pair_of(first, result) is None:
+        rows.append(
+            (
+                "Control.",
+                f"{_capital(words.control_thing(result))} moves {percent(first.control_rate)} of the same images.",
+            )
+        )
+    rows.append(("Smoothing.", _smoothing(result, first)))
+    rows += [("In the way.", _OBSTACLES[obstacle]) for obstacle in result.obstacles]
+    return rows
+
+
+def not_examined(result: ScanResult) -> list[Row]:
+    """Return what was and was not looked at: a name, and how much of it."""
+    if result.status != "completed":
+        return [("The model.", "The scan did not complete: nothing about this model is known from it.")]
+    c = result.coverage
+    rows = []
+    if not result.classes:
+        return [("Classes.", "No class was searched: the scan ended before."), ("Code and graph.", _code(result))]
+    if result.spaces:
+        denoised = [s.space for s in result.spaces if s.denoised]
+        through = f" Searched through the denoiser: {titles(denoised)}." if denoised else ""
+        rows.append(("Kinds of trigger.", f"Searched: {titles(s.space for s in result.spaces)}.{through}"))
+    rows += words.left_out(result)
+    rows.append(("Classes.", _classes(result)))
+    rows.append(("Pairs of classes.", _pairs(result)))
+    rows.append(("Code and graph.", _code(result)))
+    left = [
+        count(len(c.images_skipped), "image file") + " could not be used" if c.images_skipped else "",
+        count(c.images_left_out, "image") + " more than are of use, or fit into memory" if c.images_left_out else "",
+    ]
+    if any(left):
+        rows.append(("Images that were left out.", "; ".join(filter(None, left)) + "."))
+    if result.denoiser is None:
+        rows.append(("Denoiser.", "None was used (--denoiser): triggers that fade under noise are harder to see."))
+    else:
+        rows.append(("Denoiser.", f"{result.denoiser.uri}, {result.denoiser.digest}."))
+    profile = result.config.get("profile")
+    if profile in PROFILES and profile != "paper":
+        more = "standard and paper search" if profile == "quick" else "paper searches"
+        rows.append(("Depth.", f"The profile was {profile}; {more} harder."))
+    return rows
+
+
+def _interval(c: ClassResult, result: ScanResult) -> str:
+    pair = words.pair_of(c, result)
+    rate, (low, high), n = (
+        (c.transfer_rate, c.transfer_ci, c.n_images)
+        if pair is None
+        else (pair.transfer_rate, pair.transfer_ci, pair.n_images)
+    )
+    return (
+        f"{percent(rate)} of {count(n, 'image')} move to “{c.label}”; with 95\u00a0% confidence between {percent(low)} "
+        f"and {percent(high)} of all such images would."
+    )
+
+
+def _chance(result: ScanResult) -> str:
+    if result.p_value is None:
+        return "There is no p-value: the model's own classes give none for this finding."
+    return (
+        f"If no class were a target, the most suspect of {result.coverage.classes_total:,} would stand out this much "
+        f"with probability {probability(result.p_value)}, going by the model's own classes."
+    )
+
+
+def _calibration(result: ScanResult) -> str:
+    used = result.calibration
+    if used is None:
+        return (
+            "None was used: the classes of this model are compared with each other, not the model with clean ones "
+            "(smoothscan calibrate)."
+        )
+    return (
+        f"Of {count(used.n_models, 'clean model')} the most anomalous has {number(used.highest_anomaly)}, this one "
+        f"{number(result.anomaly or 0)}: p\u00a0=\u00a0{probability(used.p_value)}, where so many models allow "
+        f"{probability(used.smallest_p)} at best."
+    )
+
+
+def _smoothing(result: ScanResult, c: ClassResult) -> str:
+    pair = words.pair_of(c, result)
+    sigma = result.pairs.sigma if pair is not None and result.pairs is not None else c.sigma
+    seed = result.config.get("seed", 0)
+    return f"Noise level \u03c3 = {sigma:g}; seed {seed}. The same command on the same machine gives the same result."
+
+
+def _classes(result: ScanResult) -> str:
+    c = result.coverage
+    if c.classes_examined < c.classes_total:
+        return f"{c.classes_examined:,} of {c.classes_total:,} were examined{words.screened(result)}."
+    if screened := words.screened(result):
+        return f"All {c.classes_total:,} were looked at{screened}."
+    return f"All {c.classes_total:,} were searched in full."
+
+
+def _pairs(result: ScanResult) -> str:
+    if result.pairs is None:
+        return "Not searched (--pairs)."
+    missing = result.coverage.classes_total - len(result.pairs.sources)
+    without = f"; of {count(missing, 'class', 'classes')} there were too few images" if missing else ""
+    return f"Small patches from {count(len(result.pairs.sources), 'source class', 'source classes')}{without}."
+
+
+def _code(result: ScanResult) -> str:
+    s = result.safety
+    parts = ["The graph was examined." if s.architecture_examined else words.NOT_EXAMINED]
+    if s.unexamined:
+        parts.append(f"No scanner understood {count(len(s.unexamined), 'file')} (listed under Safety).")
+    if s.model_code_executed:
+        parts.append("Code of the model's own was run, and only looked at from outside.")
+    return " ".join(parts)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
