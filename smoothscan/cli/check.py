@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from smoothscan.cli.shared_options import (
     scan_options,
     write_back_option,
 )
+
+if TYPE_CHECKING:
+    from smoothscan.cli.display import Manner
 
 _EXAMPLE = """\b
 Examples:
@@ -82,7 +85,7 @@ input stands in its table [input]. Options win over the file.
 @log_options
 @machine_options
 @click.pass_context
-def check(ctx: click.Context, /, explain: bool, quiet: bool, verbose: bool, **_values: Any) -> None:
+def check(ctx: click.Context, /, explain: bool, progress: Manner, quiet: bool, verbose: bool, **_values: Any) -> None:
     """Scan one registered model for a backdoor.
 
     URI is models:/name/3, models:/name@alias, models:/name/latest, models:/m-ID, runs:/RUN/model or a local folder
@@ -90,19 +93,18 @@ def check(ctx: click.Context, /, explain: bool, quiet: bool, verbose: bool, **_v
     """
     from smoothscan import checking
     from smoothscan.cli.display import listen
-    from smoothscan.cli.outcome import complaints
+    from smoothscan.cli.outcome import tell_of_the_registry
     from smoothscan.cli.settings import resolve
     from smoothscan.cli.summary import show_explanation, show_result
     from smoothscan.sinks.advice import exit_code
 
     settings = resolve(given(ctx))
-    with listen(quiet=quiet, verbose=verbose) as events:
+    with listen("none" if quiet else progress, verbose=verbose) as events:
         if settings.file is not None:
             events.note(f"options from {settings.file}")
         result = checking.check(settings.config, events, settings.provenance, settings.input_sources)
     show_result(result, settings.config)
     if explain:
         show_explanation(result)
-    for line in complaints(result):  # also where progress is silent
-        click.echo(line, err=True)
+    tell_of_the_registry(result)
     ctx.exit(exit_code(result))

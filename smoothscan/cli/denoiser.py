@@ -13,6 +13,7 @@ from smoothscan.cli.values import Parsed, parse_size
 from smoothscan.sinks.text import plain
 
 if TYPE_CHECKING:
+    from smoothscan.cli.display import Manner
     from smoothscan.training import Trained
 
 DEFAULT_STEPS = 6000
@@ -89,6 +90,7 @@ def train(
     steps: int,
     log_model: str | None,
     tracking_uri: str | None,
+    progress: Manner,
     quiet: bool,
     verbose: bool,
     **machine: Any,
@@ -103,7 +105,7 @@ def train(
     from smoothscan.training import register, train
 
     uri = None
-    with listen(quiet=quiet, verbose=verbose) as events:
+    with listen("none" if quiet else progress, verbose=verbose) as events:
         trained = train(
             images,
             output,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,8 +16,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
+from smoothscan.cli.progress_lines import JsonDisplay
 from smoothscan.events import Events, Ranked, Silent
 from smoothscan.sinks.text import duration, plain, shorten
+
+Manner = Literal["auto", "plain", "json", "none"]
 
 _RANKED = 5  # classes in the live ranking
 _QUIET_FOR = 10.0  # seconds between two progress lines in a log
@@ -186,17 +189,24 @@ class LiveDisplay:
 
 
 @contextmanager
-def listen(*, quiet: bool, verbose: bool) -> Iterator[Display]:
-    """Return the display that fits: live on a terminal, plain lines in a log, or nothing.
+def listen(progress: Manner, *, verbose: bool) -> Iterator[Display]:
+    """Return the display that was asked for.
 
     Args:
-        quiet: whether to show no progress at all.
+        progress: how to show the progress; `auto` is live on a terminal, else as for a log.
         verbose: whether to show more than usual.
     """
-    if quiet:
-        yield SilentDisplay()
+    if progress != "auto":
+        yield steady(progress, verbose=verbose)
     elif sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         with LiveDisplay(Console(file=sys.stderr, highlight=False), verbose=verbose) as display:
             yield display
     else:
         yield PlainDisplay(verbose=verbose)
+
+
+def steady(progress: Manner, *, verbose: bool) -> Display:
+    """Return the display that was asked for, or plain lines where that is a live one; see `listen`."""
+    if progress == "none":
+        return SilentDisplay()
+    return JsonDisplay(verbose=verbose) if progress == "json" else PlainDisplay(verbose=verbose)

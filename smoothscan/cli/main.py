@@ -14,8 +14,8 @@ from typing import NoReturn
 import click
 
 from smoothscan._version import __version__
+from smoothscan.cli.standard_error import choose_manner, complain, end, misused, note
 from smoothscan.errors import SmoothscanError
-from smoothscan.sinks.text import plain
 
 BUG = 3
 """Exit code of an unexpected exception: the model could not be examined."""
@@ -89,7 +89,10 @@ def main() -> NoReturn:
     # Set before MLflow is imported by whichever command needs it.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    sys.exit(_run(sys.argv[1:]))
+    choose_manner(sys.argv[1:])
+    code = _run(sys.argv[1:])
+    end(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -98,10 +101,10 @@ def _run(arguments: list[str]) -> int:
         code = smoothscan.main(arguments, prog_name="smoothscan", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        error.show()
+        misused(error)
         return error.exit_code
     except SmoothscanError as error:
-        _report(error)
+        complain(error.message, error.hint)
         return error.exit_code
     except click.Abort as abort:  # click turns KeyboardInterrupt into this
         return _stopped(abort.__cause__)
@@ -116,23 +119,19 @@ def _run(arguments: list[str]) -> int:
         return BUG
 
 
-def _report(error: SmoothscanError) -> None:
-    click.echo(f"Error: {plain(error.message)}", err=True)
-    if error.hint:
-        click.echo(f"Hint: {plain(error.hint)}", err=True)
-
-
 def _bug(error: Exception, *, verbose: bool) -> None:
     if verbose:
         for line in "".join(traceback.format_exception(error)).splitlines():
-            click.echo(plain(line), err=True)
-    click.echo(f"Error: this is a bug in smoothscan: {type(error).__name__}: {plain(str(error))}", err=True)
-    click.echo("Hint: report it" + ("" if verbose else " with what the same command prints with --verbose"), err=True)
+            note(line)
+    complain(
+        f"this is a bug in smoothscan: {type(error).__name__}: {error}",
+        "report it" + ("" if verbose else " with what the same command prints with --verbose"),
+    )
 
 
 def _stopped(stop: BaseException | None) -> int:
     message = str(stop) if stop is not None and stop.args else "stopped; nothing was written"
-    click.echo(message, err=True)
+    note(message)
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 

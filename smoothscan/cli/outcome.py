@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from smoothscan.cli.standard_error import complain, warn
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.advice import advice, exit_code
@@ -133,15 +134,12 @@ def closing(result: ScanResult, config: ScanConfig, report: Path | None = None) 
     return lines
 
 
-def complaints(result: ScanResult) -> list[str]:
-    """Return what the registry did not take, as lines for standard error."""
-    lines = []
+def tell_of_the_registry(result: ScanResult) -> None:
+    """Tell on standard error what the registry did not take, also where progress is silent."""
     if result.write_back.status == "failed":
-        message = plain(result.write_back.message)
-        lines.append(f"Warning: the result stands, but was not written back to the registry: {message}")
+        warn(f"the result stands, but was not written back to the registry: {result.write_back.message}")
     if result.promotion is not None and result.promotion.status == "failed":
-        lines.append(f"Error: {plain(result.promotion.message)}")
-    return lines
+        complain(result.promotion.message)
 
 
 def report_path(config: ScanConfig) -> Path:

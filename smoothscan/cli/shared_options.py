@@ -161,8 +161,18 @@ explain_option = output_option(
 )
 """Whether the verdict is explained."""
 
+progress_option = output_option(
+    "--progress",
+    type=click.Choice(["auto", "plain", "json", "none"]),
+    default="auto",
+    help="Progress on standard error: live on a terminal and plain lines elsewhere (auto, default), plain lines, JSON "
+    "lines for programs (see docs/terminal.md), or none.",
+)
+"""How progress is told."""
+
 log_options = _together(
-    output_option("--quiet", "-q", is_flag=True, help="No progress on standard error; errors and the result only."),
+    progress_option,
+    output_option("--quiet", "-q", is_flag=True, help="As --progress none: errors and the result only."),
     output_option("--verbose", "-v", is_flag=True, help="More on standard error, and tracebacks of bugs."),
 )
 """How much is said."""

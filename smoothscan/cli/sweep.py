@@ -26,13 +26,13 @@ from smoothscan.cli.shared_options import (
     under,
     write_back_option,
 )
+from smoothscan.cli.standard_error import warn
 from smoothscan.cli.values import Parsed, parse_shard
 from smoothscan.errors import ConfigError, SmoothscanError
-from smoothscan.sinks.text import plain
 from smoothscan.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from smoothscan.cli.display import Display
+    from smoothscan.cli.display import Display, Manner
     from smoothscan.config import ScanConfig
     from smoothscan.fleet.sweep import Sweep, SweepOptions
     from smoothscan.posture import Posture
@@ -100,7 +100,7 @@ _which = under("Which models")
 @fleet_options
 @machine_options
 @click.pass_context
-def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> None:
+def sweep(ctx: click.Context, /, progress: Manner, quiet: bool, verbose: bool, **_values: Any) -> None:
     """Scan every version of every registered model that is due.
 
     A version is due if it was never scanned, if its scan expired (after 90 days) or failed, and if images, settings or
@@ -118,7 +118,7 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     options = _with_file(ctx, chosen.sweep, chosen.origin)
     common = chosen.common("smoothscan-sweep")
     what = _options(options, common)
-    with listen(quiet=quiet, verbose=verbose) as events, ledger_of(options) as ledger:
+    with listen("none" if quiet else progress, verbose=verbose) as events, ledger_of(options) as ledger:
         if chosen.origin is not None:
             events.note(f"options from {chosen.origin}")
         if options.get("dry_run"):
@@ -177,7 +177,7 @@ def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: boo
     stores = {"tracking_uri": common.tracking_uri, "registry_uri": common.registry_uri}
     written = log_sweep(posture, folder, **stores, sweep_id=uuid.uuid4().hex)
     if written.status == "failed":
-        click.echo(f"Warning: the sweep stands, but {plain(written.message)}", err=True)
+        warn(f"the sweep stands, but {written.message}")
     posture = posture.model_copy(update={"run_id": written.run_id})
     write_index(posture, folder)
     write_posture(posture, folder)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import smoothscan as package
 from smoothscan.cli.check import check
+from smoothscan.cli.display import Manner
 from smoothscan.cli.main import LazyGroup
 from smoothscan.cli.main import smoothscan as group
 from smoothscan.config import Denoising, Layout, Precision, ProfileName, ReportFormat, Resize
@@ -123,6 +124,7 @@ def test_choices_are_those_of_the_configuration() -> None:
         "resize": Resize,
         "fail_on": FailOn,
         "precision": Precision,
+        "progress": Manner,
     }
     choices = {param.name: param.type.choices for param in check.params if isinstance(param.type, click.Choice)}
     assert {name: tuple(values) for name, values in choices.items()} == {n: get_args(k) for n, k in kinds.items()}
