@@ -25,7 +25,8 @@ from smoothscan.cli.shared_options import (
 )
 
 if TYPE_CHECKING:
-    from smoothscan.cli.display import Manner
+    from smoothscan.cli.display import Display, Manner
+    from smoothscan.cli.settings import Settings
 
 _EXAMPLE = """\b
 Examples:
@@ -82,10 +83,25 @@ input stands in its table [input]. Options win over the file.
     "SMOOTHSCAN_ATTEST_PASSWORD.",
 )
 @explain_option
+@output_option(
+    "--dry-run",
+    is_flag=True,
+    help="Only say what would be scanned, how, and about how long it takes: the model is loaded as for a scan and "
+    "tried for a moment; nothing is searched or written.",
+)
 @log_options
 @machine_options
 @click.pass_context
-def check(ctx: click.Context, /, explain: bool, progress: Manner, quiet: bool, verbose: bool, **_values: Any) -> None:
+def check(
+    ctx: click.Context,
+    /,
+    explain: bool,
+    dry_run: bool,
+    progress: Manner,
+    quiet: bool,
+    verbose: bool,
+    **_values: Any,
+) -> None:
     """Scan one registered model for a backdoor.
 
     URI is models:/name/3, models:/name@alias, models:/name/latest, models:/m-ID, runs:/RUN/model or a local folder
@@ -102,9 +118,26 @@ def check(ctx: click.Context, /, explain: bool, progress: Manner, quiet: bool, v
     with listen("none" if quiet else progress, verbose=verbose) as events:
         if settings.file is not None:
             events.note(f"options from {settings.file}")
+        if dry_run:
+            click.echo(_preview(settings, events))
+            ctx.exit(0)
         result = checking.check(settings.config, events, settings.provenance, settings.input_sources)
     show_result(result, settings.config)
     if explain:
         show_explanation(result)
     tell_of_the_registry(result)
     ctx.exit(exit_code(result))
+
+
+def _preview(settings: Settings, events: Display) -> str:
+    """Return what the scan would do, once everything was looked at that could keep it from beginning."""
+    from smoothscan import checking
+    from smoothscan.cli.preview_outcome import as_text
+    from smoothscan.preview import preview
+    from smoothscan.publish import keep_apart, make_ready
+
+    config = settings.config
+    make_ready(config)
+    keep_apart(config.output_dir, config.images)
+    waivers, baseline = checking.read_set_aside(config)
+    return as_text(preview(config, events, input_sources=settings.input_sources), config, waivers, baseline)
