@@ -31,6 +31,7 @@ from smoothscan.cli.outcome import (
     verdict_line,
     why,
 )
+from smoothscan.cli.plan_cost import cost_in_short
 from smoothscan.cli.plan_outcome import PLANNED, due, due_in_short
 from smoothscan.cli.protection import ATTEMPTED, advice, examined, protected
 from smoothscan.config import ScanConfig
@@ -136,10 +137,10 @@ def show_calibration(calibration: Calibration) -> None:
 
 
 def show_plan(planned: Sequence[Planned]) -> None:
-    """Print what is due on standard output, and how much that is."""
+    """Print what is due on standard output, how much that is, and about how long it takes."""
     if lines := due(planned):
         _show_table(PLANNED, lines, [None] * len(lines))
-    print(due_in_short(planned), flush=True)
+    print("\n".join(filter(None, (due_in_short(planned), cost_in_short(planned)))), flush=True)
 
 
 def show_doctor(report: Examination) -> None:

@@ -85,7 +85,7 @@ _which = under("Which models")
     is_flag=True,
     help="Fetch and hash the files of versions whose scan holds, and scan those that changed.",
 )
-@_which("--dry-run", is_flag=True, help="Only say what is due, and why.")
+@_which("--dry-run", is_flag=True, help="Only say what is due, why, and about how long it takes.")
 @scan_options
 @calibration_option
 @input_options
