@@ -35,7 +35,7 @@ _WORST_FIRST = (3, 4, 5)
 """Exit codes of models that could not be examined; the first of them that occurs is the command's."""
 
 _EXAMPLE = """\b
-Example:
+Examples:
   smoothscan calibrate --clean models:/signs/1 models:/signs/2 \\
       --images clean-images/ --output clean.json
   smoothscan check models:/signs@candidate \\

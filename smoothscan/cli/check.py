@@ -33,6 +33,8 @@ Examples:
   smoothscan check models:/digits/3 --images clean-images/
   smoothscan check models:/traffic-signs@champion --images clean-images/ \\
       --input-size 224x224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  smoothscan check models:/digits/3 --images clean-images/ --dry-run
+  smoothscan check models:/digits/3 --images clean-images/ --explain
 
 Every option can also stand in smoothscan.toml, or in pyproject.toml under
 [tool.smoothscan], with underscores for hyphens; what describes the model's

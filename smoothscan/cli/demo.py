@@ -31,7 +31,19 @@ _SEED = 0
 _MLFLOW_CONTEXT = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
 
-@click.command(cls=HeadedCommand)
+_EPILOG = """\b
+Examples:
+  smoothscan demo
+  smoothscan demo --folder somewhere/else
+
+\b
+Exit codes:
+  0  the backdoor was found, and the clean model was not flagged
+  1  it was not, or something went wrong
+"""
+
+
+@click.command(cls=HeadedCommand, epilog=_EPILOG)
 @output_option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
@@ -48,8 +60,6 @@ def demo(ctx: click.Context, /, folder: Path, progress: Manner, quiet: bool) -> 
     Needs no model, no images, no server and no download: the two small classifiers learn to read the handwritten
     digits that scikit-learn ships, and are registered in an MLflow registry in the folder. The second one learns a
     backdoor as well: it takes any digit with a small red patch for a 7. Takes about a minute.
-
-    Exits with 0 if the backdoor was found and the clean model was not flagged, else with 1.
     """
     from smoothscan.cli.display import listen
     from smoothscan.cli.summary import show_comparison

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smoothscan.cli.options import HeadedCommand
+from smoothscan.cli.options import HeadedCommand, SuggestingGroup
 from smoothscan.cli.shared_options import log_options, machine_option, output_option, registry_option, under
 from smoothscan.cli.values import Parsed, parse_size
 from smoothscan.sinks.text import plain
@@ -20,7 +20,7 @@ DEFAULT_STEPS = 6000
 DEFAULT_OUTPUT = Path("smoothscan-denoiser")
 
 _EXAMPLE = """\b
-Example:
+Examples:
   smoothscan denoiser train --images factory-images/ --output denoiser/
   smoothscan check models:/signs@candidate \\
       --images clean-images/ --denoiser denoiser/
@@ -32,10 +32,15 @@ Exit codes:
   3  the training broke down, or MLflow did not take the denoiser
 """
 
+_GROUP = """\b
+Examples:
+  smoothscan denoiser train --images factory-images/ --output denoiser/
+"""
+
 _training_option = under("What to train")
 
 
-@click.group()
+@click.group(cls=SuggestingGroup, epilog=_GROUP)
 def denoiser() -> None:
     """Make a diffusion model that cleans images before a scanned model sees them."""
 

@@ -9,7 +9,7 @@ import click
 
 from smoothscan.cli.options import HeadedCommand
 from smoothscan.cli.shared_options import explain_option, output_option
-from smoothscan.cli.values import Parsed, parse_formats
+from smoothscan.cli.values import FORMATS, Parsed, parse_formats
 from smoothscan.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _NOT_OF_A_SCAN = (ArithmeticError, LookupError, TypeError, ValueError)
 @output_option(
     "--format",
     "formats",
-    type=Parsed("LIST", parse_formats),
+    type=Parsed("LIST", parse_formats, FORMATS),
     metavar="LIST",
     help="Reports to write: html,json,sarif,junit,markdown (default: none, or html where --output-dir is given).",
 )

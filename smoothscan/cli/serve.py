@@ -43,7 +43,7 @@ _LONGEST_TOLERANCE = 24 * 3600.0
 _LARGEST_BODY = 64 * 2**20
 
 _EPILOG = """\b
-Example:
+Examples:
   export SMOOTHSCAN_WEBHOOK_SECRET=...
   smoothscan serve --images clean-images/ --host 0.0.0.0
 

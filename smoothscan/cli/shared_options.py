@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from smoothscan.cli.options import HeadedOption
 from smoothscan.cli.values import (
+    FORMATS,
     Parsed,
     parse_bytes,
     parse_formats,
@@ -21,6 +22,7 @@ from smoothscan.cli.values import (
     parse_size,
     parse_spaces,
 )
+from smoothscan.vocabulary import SPACES
 
 Decorator = Callable[[Any], Any]
 
@@ -88,7 +90,7 @@ scan_options = _together(
     ),
     scan_option(
         "--spaces",
-        type=Parsed("LIST", parse_spaces),
+        type=Parsed("LIST", parse_spaces, (*SPACES, "all")),
         metavar="LIST",
         help="What a trigger may be, instead of the profile's: l2,patch,frequency,smooth,warp,tone, or all.",
     ),
@@ -247,7 +249,7 @@ report_options = _together(
     output_option(
         "--format",
         "formats",
-        type=Parsed("LIST", parse_formats),
+        type=Parsed("LIST", parse_formats, FORMATS),
         metavar="LIST",
         help="Reports on a model: html,json,sarif,junit,markdown (default html,json; result.json is always written).",
     ),

@@ -45,6 +45,7 @@ from smoothscan.sinks.words import Tone, chances
 from smoothscan.verdict.calibration import Calibration
 
 if TYPE_CHECKING:
+    from smoothscan.cli.health import Found
     from smoothscan.fleet.plan import Planned
 
 
@@ -55,6 +56,7 @@ _TONES: dict[Tone, str] = {
     "unknown": "bold magenta",
     "failed": "bold magenta",
 }
+_STATES = {"ok": "", "warning": "yellow", "problem": "bold red"}
 _STYLES = {"clean": "bold green", "suspicious": "bold yellow", "backdoored": "bold red"}
 
 
@@ -141,6 +143,20 @@ def show_plan(planned: Sequence[Planned]) -> None:
     if lines := due(planned):
         _show_table(PLANNED, lines, [None] * len(lines))
     print("\n".join(filter(None, (due_in_short(planned), cost_in_short(planned)))), flush=True)
+
+
+def show_health(found: Sequence[Found]) -> None:
+    """Print what a machine is like, with what to do about what is wrong."""
+    width = max(len(each.topic) for each in found)
+    console = Console(highlight=False) if sys.stdout.isatty() else None
+    for each in found:
+        lines = [f"{each.state:<7}  {each.topic:<{width}}  {plain(each.message)}"]
+        lines += [f"{'':<{width + 11}}{plain(each.hint)}"] if each.hint else []
+        for line in lines:
+            if console is None:
+                print(line, flush=True)
+            else:
+                console.print(Text(line, style=_STATES[each.state]))
 
 
 def show_doctor(report: Examination) -> None:

@@ -38,7 +38,7 @@ Exit codes:
   5  unsupported model
 
 \b
-Example:
+Examples:
   smoothscan check models:/digits/3 --images clean-images/ --output-dir scan-3
   smoothscan verify models:/digits/4 --against scan-3/result.json
 

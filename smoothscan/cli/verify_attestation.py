@@ -26,7 +26,7 @@ Exit codes:
   3  the attestation or the model could not be read
 
 \b
-Example:
+Examples:
   smoothscan verify-attestation attestation.json --key attest.pub \\
       --model models:/digits@champion
 """

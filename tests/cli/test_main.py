@@ -41,6 +41,8 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["sweep", "--help"],
         ["serve", "--help"],
         ["doctor", "--help"],
+        ["completion", "--help"],
+        ["completion", "bash"],
         ["demo", "--help"],
     ],
 )
@@ -68,7 +70,9 @@ def test_version(smoothscan: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["chekc"], "No such command"),
+        (["chekc"], "No such command 'chekc'. Did you mean check?"),
+        (["denoiser", "trian"], "Did you mean train?"),
+        (["zzz"], "No such command 'zzz'.\n"),
         (["check"], "Missing argument"),
         (["check", "models:/x/1", "--imgs", "x"], "No such option"),
     ],
@@ -100,6 +104,7 @@ def test_the_list_of_commands_says_what_the_commands_say() -> None:
         "denoiser",
         "doctor",
         "demo",
+        "completion",
     }
     assert set(commands()) == names
     for name, one in commands().items():
