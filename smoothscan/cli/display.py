@@ -22,6 +22,8 @@ from smoothscan.sinks.text import duration, plain, shorten
 
 Manner = Literal["auto", "plain", "json", "none"]
 
+_DETAIL = 200  # columns of what a stage is about
+_MESSAGE = 1000
 _RANKED = 5  # classes in the live ranking
 _QUIET_FOR = 10.0  # seconds between two progress lines in a log
 
@@ -77,7 +79,7 @@ class PlainDisplay:
         """Print the stage."""
         self._stage = name
         self._clock.start()
-        self._line(f"{name}: {detail}" if detail else name)
+        self._line(f"{name}: {shorten(detail, _DETAIL)}" if detail else name)
 
     def progress(self, done: float, total: float) -> None:
         """Print the progress, unless the last line is still fresh."""
@@ -90,7 +92,9 @@ class PlainDisplay:
         """Print the most suspect class, in a verbose log only."""
         if self._verbose and classes:
             first = classes[0]
-            self._line(f"{self._stage}: most suspect so far {first.label}, transfer {first.transfer_rate:.0%}")
+            self._line(
+                f"{self._stage}: most suspect so far {shorten(first.label, 40)}, transfer {first.transfer_rate:.0%}"
+            )
 
     def info(self, message: str) -> None:
         """Print the message, in a verbose log only."""
@@ -107,7 +111,7 @@ class PlainDisplay:
 
     def _line(self, text: str) -> None:
         self._last = time.monotonic()
-        print(f"[{datetime.now():%H:%M:%S}] {plain(text)}", file=sys.stderr, flush=True)
+        print(f"[{datetime.now():%H:%M:%S}] {shorten(text, _MESSAGE)}", file=sys.stderr, flush=True)
 
 
 class LiveDisplay:
@@ -144,7 +148,7 @@ class LiveDisplay:
     def stage(self, name: str, detail: str = "") -> None:
         """Turn the bar to the new stage and leave a line about the last one."""
         self._finish_stage()
-        self._running = plain(f"{name}  {detail}" if detail else name)
+        self._running = plain(f"{name}  {shorten(detail, _DETAIL)}" if detail else name)
         self._clock.start()
         self._bar.remove_task(self._task)  # resetting it would keep the total of the stage before
         self._task = self._bar.add_task("", total=None, stage=plain(name), left="")
@@ -172,15 +176,15 @@ class LiveDisplay:
     def info(self, message: str) -> None:
         """Print the message above the bar, in a verbose log only."""
         if self._verbose:
-            self._console.print(Text(f"  {plain(message)}", style="dim"))
+            self._console.print(Text(f"  {shorten(message, _MESSAGE)}", style="dim"))
 
     def note(self, message: str) -> None:
         """Print the message above the bar."""
-        self._console.print(Text(plain(message), style="dim"))
+        self._console.print(Text(shorten(message, _MESSAGE), style="dim"))
 
     def warning(self, message: str) -> None:
         """Print the message above the bar, marked."""
-        self._console.print(Text(f"warning: {plain(message)}", style="yellow"))
+        self._console.print(Text(f"warning: {shorten(message, _MESSAGE)}", style="yellow"))
 
     def _finish_stage(self) -> None:
         if self._running:

@@ -19,6 +19,7 @@ from smoothscan.verdict.calibration import ALPHA, Calibration
 
 _LISTED = 10  # classes in the table; flagged ones come on top of that
 _LABEL = 24  # columns
+_ADDRESS = 300  # columns; a registered name has at most 256
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ def _verdict(result: ScanResult) -> str:
         case "timed_out", _:
             return "time limit passed: the scan is incomplete"
     return "failed: the model was not examined"
+
+
+def address(result: ScanResult) -> str:
+    """Return which model was scanned, in one line."""
+    return shorten(result.model.resolved_uri or result.model.uri, _ADDRESS)
 
 
 def why(result: ScanResult) -> list[str]:
@@ -149,7 +155,7 @@ def report_path(config: ScanConfig) -> Path:
 
 def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None) -> str:
     """Return the outcome as plain lines, for logs and pipes; see `closing`."""
-    lines = [f"model    {plain(result.model.resolved_uri or result.model.uri)}", f"verdict  {verdict_line(result)}"]
+    lines = [f"model    {address(result)}", f"verdict  {verdict_line(result)}"]
     if result.score is not None:
         lines.append(f"score    {number(result.score)}")
     if chances(result):
@@ -178,7 +184,7 @@ def comparison(result: ScanResult) -> tuple[str, ...]:
     """Return the outcome as one row of a table of several models, in the order of `COMPARED`."""
     highest = max((c.transfer_rate for c in result.classes), default=0.0)
     return (
-        plain(result.model.resolved_uri or result.model.uri),
+        address(result),
         result.verdict or result.status,
         "-" if result.score is None else number(result.score),
         ", ".join(_name(result, index) for index in result.target_classes) or "-",

@@ -17,6 +17,7 @@ from smoothscan.cli import sweep_outcome
 from smoothscan.cli.outcome import (
     CALIBRATED,
     COMPARED,
+    address,
     aligned,
     as_text,
     calibrated,
@@ -67,7 +68,7 @@ def show_result(result: ScanResult, config: ScanConfig, report: Path | None = No
         return
     console = Console(highlight=False)
     style = _STYLES.get(result.verdict or "", "bold magenta") if result.status == "completed" else "bold magenta"
-    console.print(Text(plain(result.model.resolved_uri or result.model.uri), style="dim"))
+    console.print(Text(address(result), style="dim"))
     score = "" if result.score is None else f"   score {number(result.score)}"
     console.print(Text.assemble((verdict_line(result), style), (score, "dim")))
     if chances(result):

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from smoothscan.result import ClassResult, Obstacle, PairResult, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.explained_changes import changes
-from smoothscan.sinks.text import count, number, percent, probability
+from smoothscan.sinks.text import count, number, percent, probability, shorten
 from smoothscan.verdict.calibration import ALPHA
 from smoothscan.verdict.decision import BACKDOORED, CONCENTRATED, NOISE_REFERENCE, SUSPICIOUS, UNDECIDED
 from smoothscan.verdict.looks import SCALES
 from smoothscan.verdict.null import MIN_CLASSES
 from smoothscan.vocabulary import SPACES, share, titles
 
+_LABEL = 60  # columns
 _FEW_IMAGES = 50
 """Held-out images below which an interval spans 28 points and more."""
 _CLOSE = 0.1
@@ -57,6 +58,7 @@ def explain(result: ScanResult) -> tuple[Section, ...]:
     Args:
         result: the scan, of any status.
     """
+    result = _with_short_labels(result)
     best = _decisive(result)
     parts = [
         ("What decided", _decided(result, best)),
@@ -68,6 +70,12 @@ def explain(result: ScanResult) -> tuple[Section, ...]:
     ]
     found = [Section(title, tuple(line.replace("\u00a0", " ") for line in lines)) for title, lines in parts]
     return tuple(section for section in found if section.lines)
+
+
+def _with_short_labels(result: ScanResult) -> ScanResult:
+    """Return a result whose labels leave room for what is said of them."""
+    classes = tuple(c.model_copy(update={"label": shorten(c.label, _LABEL)}) for c in result.classes)
+    return result.model_copy(update={"classes": classes})
 
 
 def _decisive(result: ScanResult) -> ClassResult | None:
