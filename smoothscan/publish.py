@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -82,6 +83,41 @@ def deliver(
         raise
     publish(reports, result, exhibits, folder)  # once more, to say what became of the write-back
     return result
+
+
+def deliver_again(result: ScanResult, config: ScanConfig, scan_id: str) -> ScanResult:
+    """Write an earlier scan back to the registry, because that failed then.
+
+    Reports in its folder stay as they are, for their pictures are nowhere else; `result.json` alone tells the news.
+
+    Args:
+        result: the scan.
+        config: says where its files are.
+        scan_id: see `deliver`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from smoothscan.exhibits import Exhibits
+    from smoothscan.sinks.json_file import JsonSink
+
+    folder = make_folder(config.output_dir)
+    if not _is_of(folder, result):  # another machine did the scan: upload what can be told without its files
+        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as name:
+            JsonSink().write(result, Exhibits(), Path(name))
+            return _written_back(result, config.model_copy(update={"output_dir": Path(name)}), scan_id)
+    result = _written_back(result, config, scan_id)
+    publish([JsonSink()], result, Exhibits(), folder)
+    return result
+
+
+def _is_of(folder: Path, result: ScanResult) -> bool:
+    """Tell whether the files in a folder are about a scan."""
+    try:
+        written = json.loads((folder / RESULT).read_bytes())
+        return all(written[key] == getattr(result, key) for key in ("config_digest", "started_at", "finished_at"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _written_back(result: ScanResult, config: ScanConfig, scan_id: str | None) -> ScanResult:

@@ -34,6 +34,7 @@ from smoothscan.suggestions import did_you_mean
 if TYPE_CHECKING:
     from smoothscan.cli.display import Display, Manner
     from smoothscan.config import ScanConfig
+    from smoothscan.fleet.ledger import Ledger
     from smoothscan.fleet.sweep import Sweep, SweepOptions
     from smoothscan.posture import Posture
 
@@ -128,7 +129,7 @@ def sweep(ctx: click.Context, /, progress: Manner, quiet: bool, verbose: bool, *
             with sweep_folder(what.output_dir):
                 engine = engine_of(options, common)
                 running = Sweep(what, orders(chosen, common), judged, ledger, engine, Told(events))
-                posture = _run(running, what, engine.describe(), common, events)
+                posture = _run(running, what, engine.describe(), common, events, ledger)
     if options.get("dry_run"):
         show_plan(plan)
         ctx.exit(0)
@@ -136,15 +137,16 @@ def sweep(ctx: click.Context, /, progress: Manner, quiet: bool, verbose: bool, *
     ctx.exit(posture.exit_code)
 
 
-def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, events: Display) -> Posture:
+def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, events: Display, ledger: Ledger) -> Posture:
     """Run a sweep to its end, or until it is stopped, and write what is known then."""
     from smoothscan.fleet.report import posture_of
+    from smoothscan.fleet.trend import remember, with_history
 
     started_at = datetime.now(UTC)
     selection = {**what.selection.model_dump(mode="json"), "shard": None if what.shard is None else str(what.shard)}
 
     def posture(*, stopped: bool) -> Posture:
-        return posture_of(
+        known = posture_of(
             sweep.standings.values(),
             started_at=started_at,
             registry=sweep.registry,
@@ -152,6 +154,7 @@ def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, even
             engine=engine,
             stopped=stopped,
         )
+        return with_history(known, ledger, events.warning)
 
     try:
         sweep.run()
@@ -162,7 +165,9 @@ def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, even
                 stop.args = (f"stopped; what is finished is in {what.output_dir}, and the same command goes on",)
         raise
     events.stage("write", str(what.output_dir))
-    return _write(posture(stopped=False), what, common, log=common.write_back)
+    finished = _write(posture(stopped=False), what, common, log=common.write_back)
+    remember(finished, ledger, events.warning)
+    return finished
 
 
 def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: bool) -> Posture:
