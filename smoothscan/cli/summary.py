@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -98,8 +97,10 @@ def show_explanation(result: ScanResult) -> None:
     for section in explain(result):
         console.print()
         console.print(Text(section.title, style="bold"))
+        points = Table.grid(padding=(0, 1))
         for line in section.lines:
-            console.print(Padding(Text(plain(line)), (0, 0, 0, 2)))
+            points.add_row(Text(" -", style="dim"), Text(plain(line)))
+        console.print(points)
 
 
 def show_posture(posture: Posture, folder: Path) -> None:

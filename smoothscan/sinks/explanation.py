@@ -131,8 +131,9 @@ def _measured(result: ScanResult, best: ClassResult) -> Iterator[str]:
         yield "R is the logarithm of how many times fewer pixels the pair needs than this model's ordinary pairs."
     else:
         yield (
-            "R is the logarithm of how many times less a class needs than this model's ordinary classes, which is the "
-            "geometric mean of their median and their smallest budget; classes below the widest gap count as apart."
+            "R is the logarithm of how many times less a class needs than this model's ordinary classes do. What those "
+            "need is the geometric mean of their median and their smallest budget; who lies below the widest gap among "
+            "the easiest classes is none of them."
         )
     if result.anomaly is not None:
         yield (
@@ -141,7 +142,7 @@ def _measured(result: ScanResult, best: ClassResult) -> Iterator[str]:
             f"({math.exp(BACKDOORED):.1f} times)."
         )
     scale = SCALES[result.space]
-    if best.reference is not None and best.found_by in ("budget", None):
+    if best.reference is not None and best.found_by in ("budget", None) and result.calibration is None:
         edge = best.reference * math.exp(-SUSPICIOUS / scale)
         scaled = "" if scale == 1 else f" (R of this kind is multiplied by {scale:g}: its budgets are spaced otherwise)"
         yield f"For this class suspicion begins at {SPACES[result.space].of(edge)}{scaled}."
