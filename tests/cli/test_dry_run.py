@@ -7,16 +7,20 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from smoothscan.cli.main import smoothscan as program
 from smoothscan.cli.preview_outcome import as_text
+from smoothscan.cli.progress_lines import JsonDisplay
 from smoothscan.config import ScanConfig
-from smoothscan.errors import ModelNotFoundError
+from smoothscan.errors import ModelNotFoundError, UsageError
 from smoothscan.events import Silent
 from smoothscan.pipeline import scan
 from smoothscan.preview import Cost, Kept, Preview, preview
 from smoothscan.result import InputSpec, ModelInfo, SafetyReport, Waiver
 
 from .program import Digits, Run
+from .test_progress_lines import lines_of
 
 CONFIG = ScanConfig(uri="models:/digits@champion", images=Path("clean"), output_dir=Path("out"))
 FOUND = Preview(
@@ -70,11 +74,17 @@ def test_a_dry_run_writes_nothing_and_exits_with_0(smoothscan: Run, work: Path, 
     ):
         assert part in done.stdout
     assert list(work.iterdir()) == []
-    refused = smoothscan("check", *digits.arguments, "--dry-run", "--waivers", "nowhere.toml")
-    assert (refused.returncode, refused.stdout) == (2, "")
 
 
-def test_the_estimate_is_within_a_factor_of_two_and_the_scan_is_found_again(digits: Digits, tmp_path: Path) -> None:
+def test_what_is_wrong_with_the_command_is_said_before_anything_is_loaded(digits: Digits) -> None:
+    refused = CliRunner().invoke(program, ["check", *digits.arguments, "--dry-run", "--waivers", "nowhere.toml"])
+    assert isinstance(refused.exception, UsageError)
+    assert refused.output == ""
+
+
+def test_the_estimate_is_within_a_factor_of_two_and_the_scan_is_found_again(
+    digits: Digits, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from mlflow import MlflowClient
 
     config = ScanConfig(
@@ -91,7 +101,13 @@ def test_the_estimate_is_within_a_factor_of_two_and_the_scan_is_found_again(digi
     assert before.kept is None
     assert not (tmp_path / "cache").exists()
     assert len(MlflowClient(digits.tracking_uri).search_runs(["1", "2"])) == runs
-    result, _ = scan(config, Silent())
+    capsys.readouterr()
+    result, _ = scan(config, JsonDisplay(verbose=False))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    told = lines_of("".join(f"{line}\n" for line in captured.err.splitlines() if line.startswith("{")))
+    assert {"download", "load", "probe", "invert"} <= {each["stage"] for each in told if each["event"] == "stage"}
+    assert any(each["event"] == "progress" and each["done"] == each["total"] for each in told)
     assert before.model == result.model
     assert before.held_out == result.coverage.held_out
     assert 0.5 < before.cost.total_passes / result.cost.model_passes < 2

@@ -18,7 +18,7 @@ from smoothscan.cli.progress_lines import JsonDisplay, Line
 from smoothscan.cli.standard_error import choose_manner, end
 from smoothscan.events import Ranked
 
-from .program import Digits, Run
+from .program import Run
 
 PAGE = Path(__file__).parents[2] / "docs" / "terminal.md"
 HOSTILE = st.one_of(
@@ -130,23 +130,6 @@ def test_a_process_without_images_ends_in_two_lines(smoothscan: Run) -> None:
     assert "does not exist" in error["message"]
     assert "--images" in error["hint"]
     assert last["exit_code"] == 2
-
-
-def test_a_scan_tells_its_stages_and_standard_output_stays_as_it_is(smoothscan: Run, digits: Digits) -> None:
-    done = smoothscan(
-        "check", *digits.arguments, "--profile", "quick", "--spaces", "l2", "--progress", "json", "--explain"
-    )
-    found = lines_of("".join(line + "\n" for line in done.stderr.splitlines() if line.startswith("{")))
-    stages = [each["stage"] for each in found if each["event"] == "stage"]
-    assert stages[-2:] == ["write", "write back"]
-    assert {"download", "load", "probe", "invert"} <= set(stages)
-    (final,) = [each for each in found if each["event"] == "progress" and each["done"] == each["total"]][-1:]
-    assert final["stage"] == "invert"
-    assert found[-1]["event"] == "end"
-    assert found[-1]["exit_code"] == done.returncode
-    assert done.stdout.startswith("model    models:/digits/1\n")
-    assert "What decided" in done.stdout
-    assert "{" not in done.stdout
 
 
 @pytest.mark.skipif(not PAGE.is_file(), reason="needs the checkout, for its documentation")
