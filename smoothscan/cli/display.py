@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,9 +16,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
+from smoothscan.cli.progress_lines import JsonDisplay
 from smoothscan.events import Events, Ranked, Silent
 from smoothscan.sinks.text import duration, plain, shorten
 
+Manner = Literal["auto", "plain", "json", "none"]
+
+_DETAIL = 200  # columns of what a stage is about
+_MESSAGE = 1000
 _RANKED = 5  # classes in the live ranking
 _QUIET_FOR = 10.0  # seconds between two progress lines in a log
 
@@ -74,7 +79,7 @@ class PlainDisplay:
         """Print the stage."""
         self._stage = name
         self._clock.start()
-        self._line(f"{name}: {detail}" if detail else name)
+        self._line(f"{name}: {shorten(detail, _DETAIL)}" if detail else name)
 
     def progress(self, done: float, total: float) -> None:
         """Print the progress, unless the last line is still fresh."""
@@ -87,7 +92,9 @@ class PlainDisplay:
         """Print the most suspect class, in a verbose log only."""
         if self._verbose and classes:
             first = classes[0]
-            self._line(f"{self._stage}: most suspect so far {first.label}, transfer {first.transfer_rate:.0%}")
+            self._line(
+                f"{self._stage}: most suspect so far {shorten(first.label, 40)}, transfer {first.transfer_rate:.0%}"
+            )
 
     def info(self, message: str) -> None:
         """Print the message, in a verbose log only."""
@@ -104,7 +111,7 @@ class PlainDisplay:
 
     def _line(self, text: str) -> None:
         self._last = time.monotonic()
-        print(f"[{datetime.now():%H:%M:%S}] {plain(text)}", file=sys.stderr, flush=True)
+        print(f"[{datetime.now():%H:%M:%S}] {shorten(text, _MESSAGE)}", file=sys.stderr, flush=True)
 
 
 class LiveDisplay:
@@ -141,7 +148,7 @@ class LiveDisplay:
     def stage(self, name: str, detail: str = "") -> None:
         """Turn the bar to the new stage and leave a line about the last one."""
         self._finish_stage()
-        self._running = plain(f"{name}  {detail}" if detail else name)
+        self._running = plain(f"{name}  {shorten(detail, _DETAIL)}" if detail else name)
         self._clock.start()
         self._bar.remove_task(self._task)  # resetting it would keep the total of the stage before
         self._task = self._bar.add_task("", total=None, stage=plain(name), left="")
@@ -169,15 +176,15 @@ class LiveDisplay:
     def info(self, message: str) -> None:
         """Print the message above the bar, in a verbose log only."""
         if self._verbose:
-            self._console.print(Text(f"  {plain(message)}", style="dim"))
+            self._console.print(Text(f"  {shorten(message, _MESSAGE)}", style="dim"))
 
     def note(self, message: str) -> None:
         """Print the message above the bar."""
-        self._console.print(Text(plain(message), style="dim"))
+        self._console.print(Text(shorten(message, _MESSAGE), style="dim"))
 
     def warning(self, message: str) -> None:
         """Print the message above the bar, marked."""
-        self._console.print(Text(f"warning: {plain(message)}", style="yellow"))
+        self._console.print(Text(f"warning: {shorten(message, _MESSAGE)}", style="yellow"))
 
     def _finish_stage(self) -> None:
         if self._running:
@@ -186,17 +193,24 @@ class LiveDisplay:
 
 
 @contextmanager
-def listen(*, quiet: bool, verbose: bool) -> Iterator[Display]:
-    """Return the display that fits: live on a terminal, plain lines in a log, or nothing.
+def listen(progress: Manner, *, verbose: bool) -> Iterator[Display]:
+    """Return the display that was asked for.
 
     Args:
-        quiet: whether to show no progress at all.
+        progress: how to show the progress; `auto` is live on a terminal, else as for a log.
         verbose: whether to show more than usual.
     """
-    if quiet:
-        yield SilentDisplay()
+    if progress != "auto":
+        yield steady(progress, verbose=verbose)
     elif sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         with LiveDisplay(Console(file=sys.stderr, highlight=False), verbose=verbose) as display:
             yield display
     else:
         yield PlainDisplay(verbose=verbose)
+
+
+def steady(progress: Manner, *, verbose: bool) -> Display:
+    """Return the display that was asked for, or plain lines where that is a live one; see `listen`."""
+    if progress == "none":
+        return SilentDisplay()
+    return JsonDisplay(verbose=verbose) if progress == "json" else PlainDisplay(verbose=verbose)

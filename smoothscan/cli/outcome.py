@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from smoothscan.cli.standard_error import complain, warn
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.advice import advice, exit_code
@@ -18,6 +19,7 @@ from smoothscan.verdict.calibration import ALPHA, Calibration
 
 _LISTED = 10  # classes in the table; flagged ones come on top of that
 _LABEL = 24  # columns
+_ADDRESS = 300  # columns; a registered name has at most 256
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ def _verdict(result: ScanResult) -> str:
         case "timed_out", _:
             return "time limit passed: the scan is incomplete"
     return "failed: the model was not examined"
+
+
+def address(result: ScanResult) -> str:
+    """Return which model was scanned, in one line."""
+    return shorten(result.model.resolved_uri or result.model.uri, _ADDRESS)
 
 
 def why(result: ScanResult) -> list[str]:
@@ -133,15 +140,12 @@ def closing(result: ScanResult, config: ScanConfig, report: Path | None = None) 
     return lines
 
 
-def complaints(result: ScanResult) -> list[str]:
-    """Return what the registry did not take, as lines for standard error."""
-    lines = []
+def tell_of_the_registry(result: ScanResult) -> None:
+    """Tell on standard error what the registry did not take, also where progress is silent."""
     if result.write_back.status == "failed":
-        message = plain(result.write_back.message)
-        lines.append(f"Warning: the result stands, but was not written back to the registry: {message}")
+        warn(f"the result stands, but was not written back to the registry: {result.write_back.message}")
     if result.promotion is not None and result.promotion.status == "failed":
-        lines.append(f"Error: {plain(result.promotion.message)}")
-    return lines
+        complain(result.promotion.message)
 
 
 def report_path(config: ScanConfig) -> Path:
@@ -151,7 +155,7 @@ def report_path(config: ScanConfig) -> Path:
 
 def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None) -> str:
     """Return the outcome as plain lines, for logs and pipes; see `closing`."""
-    lines = [f"model    {plain(result.model.resolved_uri or result.model.uri)}", f"verdict  {verdict_line(result)}"]
+    lines = [f"model    {address(result)}", f"verdict  {verdict_line(result)}"]
     if result.score is not None:
         lines.append(f"score    {number(result.score)}")
     if chances(result):
@@ -180,7 +184,7 @@ def comparison(result: ScanResult) -> tuple[str, ...]:
     """Return the outcome as one row of a table of several models, in the order of `COMPARED`."""
     highest = max((c.transfer_rate for c in result.classes), default=0.0)
     return (
-        plain(result.model.resolved_uri or result.model.uri),
+        address(result),
         result.verdict or result.status,
         "-" if result.score is None else number(result.score),
         ", ".join(_name(result, index) for index in result.target_classes) or "-",

@@ -9,7 +9,7 @@ import click
 
 from smoothscan.cli.options import HeadedCommand
 from smoothscan.cli.shared_options import explain_option, output_option
-from smoothscan.cli.values import Parsed, parse_formats
+from smoothscan.cli.values import FORMATS, Parsed, parse_formats
 from smoothscan.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _NOT_OF_A_SCAN = (ArithmeticError, LookupError, TypeError, ValueError)
 @output_option(
     "--format",
     "formats",
-    type=Parsed("LIST", parse_formats),
+    type=Parsed("LIST", parse_formats, FORMATS),
     metavar="LIST",
     help="Reports to write: html,json,sarif,junit,markdown (default: none, or html where --output-dir is given).",
 )
@@ -87,7 +87,7 @@ def report(
     show the recovered triggers if the folder perturbations still lies beside RESULT; held-out images are not kept, so
     pages made later do not show those.
     """
-    from smoothscan.cli.outcome import as_text, complaints, explained
+    from smoothscan.cli.outcome import as_text, explained, tell_of_the_registry
     from smoothscan.cli.summary import show_explanation, show_result
     from smoothscan.files import make_folder
     from smoothscan.sinks.advice import exit_code
@@ -115,8 +115,7 @@ def report(
     show_result(found, config, first)
     if explain:
         show_explanation(found)
-    for line in complaints(found):
-        click.echo(line, err=True)
+    tell_of_the_registry(found)
     ctx.exit(exit_code(found))
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from smoothscan.cli import sweep_outcome
 from smoothscan.cli.outcome import (
     CALIBRATED,
     COMPARED,
+    address,
     aligned,
     as_text,
     calibrated,
@@ -31,6 +31,7 @@ from smoothscan.cli.outcome import (
     verdict_line,
     why,
 )
+from smoothscan.cli.plan_cost import cost_in_short
 from smoothscan.cli.plan_outcome import PLANNED, due, due_in_short
 from smoothscan.cli.protection import ATTEMPTED, advice, examined, protected
 from smoothscan.config import ScanConfig
@@ -44,6 +45,7 @@ from smoothscan.sinks.words import Tone, chances
 from smoothscan.verdict.calibration import Calibration
 
 if TYPE_CHECKING:
+    from smoothscan.cli.health import Found
     from smoothscan.fleet.plan import Planned
 
 
@@ -54,6 +56,7 @@ _TONES: dict[Tone, str] = {
     "unknown": "bold magenta",
     "failed": "bold magenta",
 }
+_STATES = {"ok": "", "warning": "yellow", "problem": "bold red"}
 _STYLES = {"clean": "bold green", "suspicious": "bold yellow", "backdoored": "bold red"}
 
 
@@ -64,7 +67,7 @@ def show_result(result: ScanResult, config: ScanConfig, report: Path | None = No
         return
     console = Console(highlight=False)
     style = _STYLES.get(result.verdict or "", "bold magenta") if result.status == "completed" else "bold magenta"
-    console.print(Text(plain(result.model.resolved_uri or result.model.uri), style="dim"))
+    console.print(Text(address(result), style="dim"))
     score = "" if result.score is None else f"   score {number(result.score)}"
     console.print(Text.assemble((verdict_line(result), style), (score, "dim")))
     if chances(result):
@@ -94,8 +97,10 @@ def show_explanation(result: ScanResult) -> None:
     for section in explain(result):
         console.print()
         console.print(Text(section.title, style="bold"))
+        points = Table.grid(padding=(0, 1))
         for line in section.lines:
-            console.print(Padding(Text(plain(line)), (0, 0, 0, 2)))
+            points.add_row(Text(" -", style="dim"), Text(plain(line)))
+        console.print(points)
 
 
 def show_posture(posture: Posture, folder: Path) -> None:
@@ -136,10 +141,24 @@ def show_calibration(calibration: Calibration) -> None:
 
 
 def show_plan(planned: Sequence[Planned]) -> None:
-    """Print what is due on standard output, and how much that is."""
+    """Print what is due on standard output, how much that is, and about how long it takes."""
     if lines := due(planned):
         _show_table(PLANNED, lines, [None] * len(lines))
-    print(due_in_short(planned), flush=True)
+    print("\n".join(filter(None, (due_in_short(planned), cost_in_short(planned)))), flush=True)
+
+
+def show_health(found: Sequence[Found]) -> None:
+    """Print what a machine is like, with what to do about what is wrong."""
+    width = max(len(each.topic) for each in found)
+    console = Console(highlight=False) if sys.stdout.isatty() else None
+    for each in found:
+        lines = [f"{each.state:<7}  {each.topic:<{width}}  {plain(each.message)}"]
+        lines += [f"{'':<{width + 11}}{plain(each.hint)}"] if each.hint else []
+        for line in lines:
+            if console is None:
+                print(line, flush=True)
+            else:
+                console.print(Text(line, style=_STATES[each.state]))
 
 
 def show_doctor(report: Examination) -> None:

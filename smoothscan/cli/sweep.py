@@ -26,13 +26,13 @@ from smoothscan.cli.shared_options import (
     under,
     write_back_option,
 )
+from smoothscan.cli.standard_error import warn
 from smoothscan.cli.values import Parsed, parse_shard
 from smoothscan.errors import ConfigError, SmoothscanError
-from smoothscan.sinks.text import plain
 from smoothscan.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from smoothscan.cli.display import Display
+    from smoothscan.cli.display import Display, Manner
     from smoothscan.config import ScanConfig
     from smoothscan.fleet.ledger import Ledger
     from smoothscan.fleet.sweep import Sweep, SweepOptions
@@ -42,7 +42,8 @@ _EXAMPLE = """\b
 Examples:
   smoothscan sweep --images clean-images/
   smoothscan sweep --name 'traffic-*' --alias champion --images clean-images/
-  smoothscan sweep --images clean-images/ --shard 0/4 --ledger postgresql://...
+  smoothscan sweep --images clean-images/ --dry-run
+  smoothscan sweep --images clean-images/ --shard 0/4 --ledger postgresql:...
 
 Settings of single models stand in smoothscan.toml, by patterns of names;
 options on the command line win over them. Options of sweep itself stand there
@@ -86,7 +87,7 @@ _which = under("Which models")
     is_flag=True,
     help="Fetch and hash the files of versions whose scan holds, and scan those that changed.",
 )
-@_which("--dry-run", is_flag=True, help="Only say what is due, and why.")
+@_which("--dry-run", is_flag=True, help="Only say what is due, why, and about how long it takes.")
 @scan_options
 @calibration_option
 @input_options
@@ -101,7 +102,7 @@ _which = under("Which models")
 @fleet_options
 @machine_options
 @click.pass_context
-def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> None:
+def sweep(ctx: click.Context, /, progress: Manner, quiet: bool, verbose: bool, **_values: Any) -> None:
     """Scan every version of every registered model that is due.
 
     A version is due if it was never scanned, if its scan expired (after 90 days) or failed, and if images, settings or
@@ -119,7 +120,7 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     options = _with_file(ctx, chosen.sweep, chosen.origin)
     common = chosen.common("smoothscan-sweep")
     what = _options(options, common)
-    with listen(quiet=quiet, verbose=verbose) as events, ledger_of(options) as ledger:
+    with listen("none" if quiet else progress, verbose=verbose) as events, ledger_of(options) as ledger:
         if chosen.origin is not None:
             events.note(f"options from {chosen.origin}")
         if options.get("dry_run"):
@@ -182,7 +183,7 @@ def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: boo
     stores = {"tracking_uri": common.tracking_uri, "registry_uri": common.registry_uri}
     written = log_sweep(posture, folder, **stores, sweep_id=uuid.uuid4().hex)
     if written.status == "failed":
-        click.echo(f"Warning: the sweep stands, but {plain(written.message)}", err=True)
+        warn(f"the sweep stands, but {written.message}")
     posture = posture.model_copy(update={"run_id": written.run_id})
     write_index(posture, folder)
     write_posture(posture, folder)

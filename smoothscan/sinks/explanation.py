@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from smoothscan.result import ClassResult, Obstacle, PairResult, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.explained_changes import changes
-from smoothscan.sinks.text import count, number, percent, probability
+from smoothscan.sinks.text import count, number, percent, probability, shorten
 from smoothscan.verdict.calibration import ALPHA
 from smoothscan.verdict.decision import BACKDOORED, CONCENTRATED, NOISE_REFERENCE, SUSPICIOUS, UNDECIDED
 from smoothscan.verdict.looks import SCALES
 from smoothscan.verdict.null import MIN_CLASSES
 from smoothscan.vocabulary import SPACES, share, titles
 
+_LABEL = 60  # columns
 _FEW_IMAGES = 50
 """Held-out images below which an interval spans 28 points and more."""
 _CLOSE = 0.1
@@ -57,6 +58,7 @@ def explain(result: ScanResult) -> tuple[Section, ...]:
     Args:
         result: the scan, of any status.
     """
+    result = _with_short_labels(result)
     best = _decisive(result)
     parts = [
         ("What decided", _decided(result, best)),
@@ -68,6 +70,12 @@ def explain(result: ScanResult) -> tuple[Section, ...]:
     ]
     found = [Section(title, tuple(line.replace("\u00a0", " ") for line in lines)) for title, lines in parts]
     return tuple(section for section in found if section.lines)
+
+
+def _with_short_labels(result: ScanResult) -> ScanResult:
+    """Return a result whose labels leave room for what is said of them."""
+    classes = tuple(c.model_copy(update={"label": shorten(c.label, _LABEL)}) for c in result.classes)
+    return result.model_copy(update={"classes": classes})
 
 
 def _decisive(result: ScanResult) -> ClassResult | None:
@@ -123,8 +131,9 @@ def _measured(result: ScanResult, best: ClassResult) -> Iterator[str]:
         yield "R is the logarithm of how many times fewer pixels the pair needs than this model's ordinary pairs."
     else:
         yield (
-            "R is the logarithm of how many times less a class needs than this model's ordinary classes, which is the "
-            "geometric mean of their median and their smallest budget; classes below the widest gap count as apart."
+            "R is the logarithm of how many times less a class needs than this model's ordinary classes do. What those "
+            "need is the geometric mean of their median and their smallest budget; who lies below the widest gap among "
+            "the easiest classes is none of them."
         )
     if result.anomaly is not None:
         yield (
@@ -133,7 +142,7 @@ def _measured(result: ScanResult, best: ClassResult) -> Iterator[str]:
             f"({math.exp(BACKDOORED):.1f} times)."
         )
     scale = SCALES[result.space]
-    if best.reference is not None and best.found_by in ("budget", None):
+    if best.reference is not None and best.found_by in ("budget", None) and result.calibration is None:
         edge = best.reference * math.exp(-SUSPICIOUS / scale)
         scaled = "" if scale == 1 else f" (R of this kind is multiplied by {scale:g}: its budgets are spaced otherwise)"
         yield f"For this class suspicion begins at {SPACES[result.space].of(edge)}{scaled}."

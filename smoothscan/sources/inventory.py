@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _PAGE = 1000
 """Entries that the registry is asked for at once."""
 _LISTING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_REACHING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _FILTER = "Write it as in MLflow: \"name = 'signs'\", \"tags.team = 'vision'\"; --name takes patterns of names."
 _NO_STAGE = "None"
 """What MLflow calls the stage of a version that has none."""
@@ -104,6 +105,18 @@ def registered_versions(
             found = [_registered(each, aliases.get((each.name, str(each.version)), ())) for each in versions]
     chosen = {(each.name, each.version): each for each in found if selection.matches(each)}
     return tuple(sorted(chosen.values(), key=lambda each: (each.name, int(each.version))))
+
+
+def reach(*, tracking_uri: str | None, registry_uri: str | None) -> tuple[str, bool]:
+    """Ask a registry for one model; return the registry's name, and whether it has any.
+
+    Raises:
+        RegistryError: it did not answer, or refused.
+    """
+    with environment(_REACHING), reported("the registry"):
+        client, _ = client_of(tracking_uri, registry_uri)
+        found = client.search_registered_models(max_results=1)
+    return registry_name(tracking_uri, registry_uri), bool(found)
 
 
 def registry_name(tracking_uri: str | None, registry_uri: str | None) -> str:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import smoothscan as package
 from smoothscan.cli.check import check
+from smoothscan.cli.display import Manner
 from smoothscan.cli.main import LazyGroup
 from smoothscan.cli.main import smoothscan as group
 from smoothscan.config import Denoising, Layout, Precision, ProfileName, ReportFormat, Resize
@@ -40,6 +41,8 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["sweep", "--help"],
         ["serve", "--help"],
         ["doctor", "--help"],
+        ["completion", "--help"],
+        ["completion", "bash"],
         ["demo", "--help"],
     ],
 )
@@ -67,7 +70,9 @@ def test_version(smoothscan: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["chekc"], "No such command"),
+        (["chekc"], "No such command 'chekc'. Did you mean check?"),
+        (["denoiser", "trian"], "Did you mean train?"),
+        (["zzz"], "No such command 'zzz'.\n"),
         (["check"], "Missing argument"),
         (["check", "models:/x/1", "--imgs", "x"], "No such option"),
     ],
@@ -99,6 +104,7 @@ def test_the_list_of_commands_says_what_the_commands_say() -> None:
         "denoiser",
         "doctor",
         "demo",
+        "completion",
     }
     assert set(commands()) == names
     for name, one in commands().items():
@@ -123,6 +129,7 @@ def test_choices_are_those_of_the_configuration() -> None:
         "resize": Resize,
         "fail_on": FailOn,
         "precision": Precision,
+        "progress": Manner,
     }
     choices = {param.name: param.type.choices for param in check.params if isinstance(param.type, click.Choice)}
     assert {name: tuple(values) for name, values in choices.items()} == {n: get_args(k) for n, k in kinds.items()}

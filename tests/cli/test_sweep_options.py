@@ -103,7 +103,7 @@ def test_every_option_of_the_sweep_reaches_it() -> None:
 
 
 def test_a_sweep_takes_every_option_of_a_scan() -> None:
-    about_one_model = {"baseline", "set_alias"}
+    about_one_model = {"baseline", "set_alias", "explain"}
     of_the_file = {"attest", "attest_key", "sarif_anchor"}
     names = {param.name for param in check.params if isinstance(param, click.Option)}
     assert names - {param.name for param in sweep.params} == about_one_model | of_the_file
