@@ -55,7 +55,7 @@ def main() -> None:
         row = judged(fixture, {scanner: judge for scanner, judge in judges.items() if scanner not in kept})
         report["files"].append(row | {"answers": {**row["answers"], **kept}})
         RESULTS.write_text(json.dumps(report, indent=1) + "\n")
-    write_page(report)
+    PAGE.write_text(with_tables(PAGE.read_text(), report))
     sys.stdout.write(PAGE.read_text())
 
 
@@ -152,11 +152,11 @@ def by_modelaudit(program: str, folder: Path, _: Path) -> str:
     return "warned" if "warning" in issues else "silent" if done.returncode != 2 else "failed"
 
 
-def write_page(report: dict[str, Any]) -> None:
-    """Write the tables below the part of the page that is written by hand."""
+def with_tables(page: str, report: dict[str, Any]) -> str:
+    """Return the page with the tables of these results behind its mark; what stands above is written by hand."""
     files = report["files"]
     scanners = list(files[0]["answers"])
-    head = PAGE.read_text().split(MARK)[0] if PAGE.exists() else "# Static check\n\n"
+    head = page.partition(MARK)[0]
     lines = ["", f"Versions: {', '.join(f'{n} {v}' for n, v in report['versions'].items())}.", ""]
     lines += [*summary(files, scanners), "", "## File by file", ""]
     lines += [f"| file | {' | '.join(scanners)} |", f"|---|{'---|' * len(scanners)}"]
@@ -167,7 +167,7 @@ def write_page(report: dict[str, Any]) -> None:
     counted = [Counter(cell(row, scanner) for row in calls) for scanner in scanners]
     cells = [", ".join(f"{n} {word}" for word, n in count.most_common()) for count in counted]
     lines.insert(lines.index("## File by file") + 4, f"| {CALL_ROW} | {' | '.join(cells)} |")
-    PAGE.write_text(head + MARK + "\n" + "\n".join(lines) + "\n")
+    return head + MARK + "\n" + "\n".join(lines) + "\n"
 
 
 def cell(row: dict[str, Any], scanner: str) -> str:

@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 from shared import FIRST_CHOICE, ROOT, SHARED, machine, manifest, network, sample_pixels, save
-from zoo_page import page
+from zoo_page import page, plot
 from zoo_trigger import agreement, is_patch, moved_rate
 
 RESULTS = ROOT / "benchmarks" / "results" / "zoo.json"
-PAGE = ROOT / "docs" / "zoo.md"
+PAGE, PLOT = ROOT / "docs" / "zoo.md", ROOT / "docs" / "p-values.svg"
 TRAINED = ROOT / "benchmarks" / "zoo"
 IMAGES = 102
 PAIR_IMAGES = 302
@@ -104,7 +104,9 @@ def main() -> None:
     kept = json.loads(RESULTS.read_text())
     places = {name: _moved_rate(folder, entry) for name, (folder, entry) in with_patch.items()}
     save(RESULTS, {**kept, "places": {**kept.get("places", {}), **places}})
-    PAGE.write_text(page(json.loads(RESULTS.read_text())))
+    results = json.loads(RESULTS.read_text())
+    PAGE.write_text(page(results))
+    PLOT.write_text(plot(results))
     sys.stdout.write(PAGE.read_text())
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 SMALL_IN_L2 = ("pixel", "blend", "white2", "colour2", "checker3", "rand3", "two-targets")
 """Parts of the names of attacks that the L2 search is meant to find: pixels, blends, patches to 3x3, two targets."""
@@ -79,16 +78,21 @@ def models_of(results: dict[str, Any], method: str = "smoothscan", synthesis: in
 
 def auroc(positive: list[float], negative: list[float]) -> float:
     """Return the chance that a backdoored model scores above a clean one; ties count half."""
-    truth = [1] * len(positive) + [0] * len(negative)
-    return float(roc_auc_score(truth, positive + negative))
+    return float(_wins(positive, negative).mean())
 
 
 def auroc_interval(positive: list[float], negative: list[float]) -> tuple[float, float]:
     """Return the 95 % percentile interval of the AUROC, bootstrapped over models."""
     rng = np.random.default_rng(0)
-    drawn = [auroc(_resampled(positive, rng), _resampled(negative, rng)) for _ in range(DRAWS)]
+    wins = _wins(positive, negative)
+    drawn = [float(wins[np.ix_(*(rng.integers(0, n, n) for n in wins.shape))].mean()) for _ in range(DRAWS)]
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _wins(positive: list[float], negative: list[float]) -> NDArray[np.float64]:
+    ahead = np.subtract.outer(np.array(positive), np.array(negative))
+    return (np.sign(ahead) + 1) / 2
 
 
 def tpr_at(positive: list[float], negative: list[float], fpr: float) -> float:
@@ -129,10 +133,6 @@ def clean_p_values(models: list[Model]) -> NDArray[np.float64]:
     """Return the p-values of all scans of clean models, ascending."""
     found = [scan["p_value"] for m in models if m.clean for scan in m.scans if scan["p_value"] is not None]
     return np.sort(np.array(found, dtype=float))
-
-
-def _resampled(scores: list[float], rng: np.random.Generator) -> list[float]:
-    return [scores[i] for i in rng.integers(0, len(scores), len(scores))]
 
 
 def _share(scans: list[dict[str, Any]], verdicts: tuple[str, ...]) -> float | None:

@@ -41,7 +41,7 @@ def at_size(epsilon: float, n_values: int) -> float:
 class Frozen(BaseModel):
     """Base of all configuration: immutable, unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class InputConfig(Frozen):

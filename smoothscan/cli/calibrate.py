@@ -97,8 +97,9 @@ def calibrate(
     models, and images, of the kind that will be checked. Nothing is written to the registry. The file is written after
     each model, so that nothing is lost if you stop.
     """
-    from smoothscan.cli.display import listen, show_calibration
+    from smoothscan.cli.display import listen
     from smoothscan.cli.settings import resolve
+    from smoothscan.cli.summary import show_calibration
 
     if not clean:
         raise click.UsageError("Say with --clean that the models are known to be clean: calibrate --clean URI...", ctx)

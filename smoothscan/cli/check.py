@@ -10,6 +10,7 @@ import click
 from smoothscan.cli.options import HeadedCommand
 from smoothscan.cli.shared_options import (
     calibration_option,
+    explain_option,
     given,
     input_options,
     labels_option,
@@ -22,7 +23,6 @@ from smoothscan.cli.shared_options import (
     scan_options,
     write_back_option,
 )
-from smoothscan.sinks.text import plain
 
 _EXAMPLE = """\b
 Examples:
@@ -78,18 +78,21 @@ input stands in its table [input]. Options win over the file.
     help="Private key (PEM) that signs the attestation; the password of an encrypted one is taken from "
     "SMOOTHSCAN_ATTEST_PASSWORD.",
 )
+@explain_option
 @log_options
 @machine_options
 @click.pass_context
-def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> None:
+def check(ctx: click.Context, /, explain: bool, quiet: bool, verbose: bool, **_values: Any) -> None:
     """Scan one registered model for a backdoor.
 
     URI is models:/name/3, models:/name@alias, models:/name/latest, models:/m-ID, runs:/RUN/model or a local folder
     that holds an MLmodel file.
     """
     from smoothscan import checking
-    from smoothscan.cli.display import listen, show_result
+    from smoothscan.cli.display import listen
+    from smoothscan.cli.outcome import complaints
     from smoothscan.cli.settings import resolve
+    from smoothscan.cli.summary import show_explanation, show_result
     from smoothscan.sinks.advice import exit_code
 
     settings = resolve(given(ctx))
@@ -98,9 +101,8 @@ def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
             events.note(f"options from {settings.file}")
         result = checking.check(settings.config, events, settings.provenance, settings.input_sources)
     show_result(result, settings.config)
-    if result.write_back.status == "failed":  # a warning of its own, also where progress is silent
-        message = plain(result.write_back.message)
-        click.echo(f"Warning: the result stands, but was not written back to the registry: {message}", err=True)
-    if result.promotion is not None and result.promotion.status == "failed":
-        click.echo(f"Error: {plain(result.promotion.message)}", err=True)
+    if explain:
+        show_explanation(result)
+    for line in complaints(result):  # also where progress is silent
+        click.echo(line, err=True)
     ctx.exit(exit_code(result))

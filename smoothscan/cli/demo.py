@@ -48,7 +48,8 @@ def demo(ctx: click.Context, /, folder: Path, quiet: bool) -> None:
 
     Exits with 0 if the backdoor was found and the clean model was not flagged, else with 1.
     """
-    from smoothscan.cli.display import listen, show_comparison
+    from smoothscan.cli.display import listen
+    from smoothscan.cli.summary import show_comparison
 
     folder = folder.resolve()
     with listen(quiet=quiet, verbose=False) as events:

@@ -21,7 +21,7 @@ def doctor(ctx: click.Context) -> None:
     A process is confined like one that holds a model, and tries what a hostile model would: to read your files and your
     environment, to reach the network, to start programs, to take more than its share.
     """
-    from smoothscan.cli.display import show_doctor
+    from smoothscan.cli.summary import show_doctor
     from smoothscan.sandbox.doctor import examine
 
     report = examine()

@@ -23,6 +23,7 @@ BUG = 3
 _COMMANDS = {
     "check": "Scan one registered model for a backdoor.",
     "sweep": "Scan every version of every registered model that is due.",
+    "report": "Show the result of a scan again, and make reports of it.",
     "verify": "Replay the triggers that a scan saved on another version of the model, in seconds.",
     "verify-attestation": "Tell whether an attestation holds for a model as it is now.",
     "calibrate": "Learn from clean models how anomalous a clean model may look.",

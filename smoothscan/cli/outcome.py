@@ -10,6 +10,7 @@ from pathlib import Path
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.advice import advice, exit_code
+from smoothscan.sinks.explanation import explain
 from smoothscan.sinks.findings import excuse, excused, set_aside, subject
 from smoothscan.sinks.text import count, number, percent, plain, shorten
 from smoothscan.sinks.words import chances, hard_steps, kind, screened, share
@@ -99,8 +100,14 @@ def rows(classes: Sequence[ClassResult]) -> list[Row]:
     ]
 
 
-def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
-    """Return what follows the table: captions and texts."""
+def closing(result: ScanResult, config: ScanConfig, report: Path | None = None) -> list[tuple[str, str]]:
+    """Return what follows the table: captions and texts.
+
+    Args:
+        result: the scan.
+        config: how it was asked for.
+        report: the file to open first; what `config` says if left out.
+    """
     lines: list[tuple[str, str]] = [(f.state, _spaced(plain(f"{subject(f)}, {excuse(f)}"))) for f in set_aside(result)]
     lines += [("gate", plain(note)) for note in (result.gate.notes if result.gate else ())]
     if result.coverage.images_skipped:
@@ -112,7 +119,7 @@ def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
         lines.append(("graph", plain(steps)))
     if result.recalled:
         lines.append(("scanned", f"{result.finished_at}; --no-cache scans again"))
-    lines.append(("report", plain(str(report_path(config)))))
+    lines.append(("report", plain(str(report or report_path(config)))))
     if config.attest:
         lines.append(("attested", _attested(result, config)))
     if result.write_back.status == "done":
@@ -126,13 +133,24 @@ def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
     return lines
 
 
+def complaints(result: ScanResult) -> list[str]:
+    """Return what the registry did not take, as lines for standard error."""
+    lines = []
+    if result.write_back.status == "failed":
+        message = plain(result.write_back.message)
+        lines.append(f"Warning: the result stands, but was not written back to the registry: {message}")
+    if result.promotion is not None and result.promotion.status == "failed":
+        lines.append(f"Error: {plain(result.promotion.message)}")
+    return lines
+
+
 def report_path(config: ScanConfig) -> Path:
     """Return the file to open first."""
     return config.output_dir / ("report.html" if "html" in config.formats else "result.json")
 
 
-def as_text(result: ScanResult, config: ScanConfig) -> str:
-    """Return the outcome as plain lines, for logs and pipes."""
+def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None) -> str:
+    """Return the outcome as plain lines, for logs and pipes; see `closing`."""
     lines = [f"model    {plain(result.model.resolved_uri or result.model.uri)}", f"verdict  {verdict_line(result)}"]
     if result.score is not None:
         lines.append(f"score    {number(result.score)}")
@@ -146,8 +164,16 @@ def as_text(result: ScanResult, config: ScanConfig) -> str:
         if left_out(result):
             lines.append(left_out(result))
         lines.append("")
-    lines += [f"{caption:<8} {text}" for caption, text in closing(result, config)]
+    lines += [f"{caption:<8} {text}" for caption, text in closing(result, config, report)]
     return "\n".join(lines)
+
+
+def explained(result: ScanResult) -> list[str]:
+    """Return how the verdict came about as plain lines."""
+    lines = []
+    for section in explain(result):
+        lines += ["", section.title, *(f"  - {plain(line)}" for line in section.lines)]
+    return lines
 
 
 def comparison(result: ScanResult) -> tuple[str, ...]:

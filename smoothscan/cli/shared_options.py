@@ -156,6 +156,11 @@ registry_options = _together(
 )
 """Where models come from."""
 
+explain_option = output_option(
+    "--explain", is_flag=True, help="Tell how the verdict came about, what speaks against it and what would change it."
+)
+"""Whether the verdict is explained."""
+
 log_options = _together(
     output_option("--quiet", "-q", is_flag=True, help="No progress on standard error; errors and the result only."),
     output_option("--verbose", "-v", is_flag=True, help="More on standard error, and tracebacks of bugs."),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +29,12 @@ from smoothscan.cli.shared_options import (
 from smoothscan.cli.values import Parsed, parse_shard
 from smoothscan.errors import ConfigError, SmoothscanError
 from smoothscan.sinks.text import plain
+from smoothscan.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from smoothscan.cli.display import Display
     from smoothscan.config import ScanConfig
+    from smoothscan.fleet.ledger import Ledger
     from smoothscan.fleet.sweep import Sweep, SweepOptions
     from smoothscan.posture import Posture
 
@@ -107,9 +108,10 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     the program changed. What was scanned stands in the ledger, a database of the scanner's own; tags of the registry
     are not believed. A sweep that was stopped, however that happened, goes on where it was when it is run again.
     """
-    from smoothscan.cli.display import listen, show_plan, show_posture
+    from smoothscan.cli.display import listen
     from smoothscan.cli.fleet_setup import Told, engine_of, judged, ledger_of, orders
     from smoothscan.cli.settings import choices
+    from smoothscan.cli.summary import show_plan, show_posture
     from smoothscan.fleet.folders import sweep_folder
     from smoothscan.fleet.sweep import Sweep
 
@@ -126,7 +128,7 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
             with sweep_folder(what.output_dir):
                 engine = engine_of(options, common)
                 running = Sweep(what, orders(chosen, common), judged, ledger, engine, Told(events))
-                posture = _run(running, what, engine.describe(), common, events)
+                posture = _run(running, what, engine.describe(), common, events, ledger)
     if options.get("dry_run"):
         show_plan(plan)
         ctx.exit(0)
@@ -134,15 +136,16 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     ctx.exit(posture.exit_code)
 
 
-def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, events: Display) -> Posture:
+def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, events: Display, ledger: Ledger) -> Posture:
     """Run a sweep to its end, or until it is stopped, and write what is known then."""
     from smoothscan.fleet.report import posture_of
+    from smoothscan.fleet.trend import remember, with_history
 
     started_at = datetime.now(UTC)
     selection = {**what.selection.model_dump(mode="json"), "shard": None if what.shard is None else str(what.shard)}
 
     def posture(*, stopped: bool) -> Posture:
-        return posture_of(
+        known = posture_of(
             sweep.standings.values(),
             started_at=started_at,
             registry=sweep.registry,
@@ -150,6 +153,7 @@ def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, even
             engine=engine,
             stopped=stopped,
         )
+        return with_history(known, ledger, events.warning)
 
     try:
         sweep.run()
@@ -160,7 +164,9 @@ def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, even
                 stop.args = (f"stopped; what is finished is in {what.output_dir}, and the same command goes on",)
         raise
     events.stage("write", str(what.output_dir))
-    return _write(posture(stopped=False), what, common, log=common.write_back)
+    finished = _write(posture(stopped=False), what, common, log=common.write_back)
+    remember(finished, ledger, events.warning)
+    return finished
 
 
 def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: bool) -> Posture:
@@ -207,8 +213,7 @@ def _with_file(ctx: click.Context, table: Mapping[str, Any], origin: str | None)
     mine = {name.lstrip("-").replace("-", "_"): p for p in ctx.command.params for name in p.opts if _is_mine(p)}
     for key, value in table.items():
         if key not in mine:
-            close = get_close_matches(key, mine, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(mine)}"
+            hint = did_you_mean(key, mine) or f"known keys: {', '.join(mine)}"
             raise ConfigError(f"{origin} has an unknown key: sweep.{key}", hint)
         param = mine[key]
         try:

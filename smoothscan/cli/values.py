@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from smoothscan.suggestions import did_you_mean
 from smoothscan.vocabulary import SPACES, SpaceName
 
 FORMATS = ("html", "json", "sarif", "junit", "markdown")
@@ -83,7 +84,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     unknown = [name for name in names if name not in FORMATS]
     if unknown or not names:
-        raise ValueError(f"{', '.join(unknown) or 'nothing'} is not a report format; choose from {', '.join(FORMATS)}")
+        raise ValueError(f"{', '.join(unknown) or 'nothing'} is not a report format; {_choices(unknown, FORMATS)}")
     return names
 
 
@@ -111,7 +112,7 @@ def parse_spaces(text: str) -> tuple[SpaceName, ...]:
     unknown = [name for name in names if name not in SPACES and name != "all"]
     if unknown or not names:
         raise ValueError(
-            f"{', '.join(unknown) or 'nothing'} is not a trigger space; choose from {', '.join(SPACES)}, or all"
+            f"{', '.join(unknown) or 'nothing'} is not a trigger space; {_choices(unknown, (*SPACES, 'all'))}"
         )
     return tuple(space for space in SPACES if space in names or "all" in names)
 
@@ -136,6 +137,12 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only since c
             return self._read(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def _choices(unknown: Sequence[str], known: Sequence[str]) -> str:
+    """Return what may be written instead of unknown names, what is like the first of them before the rest."""
+    question = did_you_mean(unknown[0], known) if unknown else ""
+    return " ".join(filter(None, (question, f"choose from {', '.join(known)}")))
 
 
 def _with_unit(text: str, units: dict[str, int], expected: str) -> float:

@@ -36,5 +36,5 @@ def render(posture: Posture) -> str:
         "index.html.j2",
         context(posture),
         styles=["base.css", "index.css"],
-        scripts=["index.js", "sorting.js"],
+        scripts=["index.js"],
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from smoothscan.errors import ImagesError, UnsupportedModelError
 from smoothscan.result import InputSpec
+from smoothscan.suggestions import close_to
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 MAX_PIXELS = 100_000_000
@@ -24,6 +27,8 @@ MOST_IMAGES = 500
 """Most images of a scan: 95 % intervals are at most 9 points wide, and tests take two thirds of a search's time."""
 LEAST_IMAGES = 64
 """Images that are read even if memory is short."""
+_MOST_LOOKED_AT = 10_000
+"""Most entries of a folder that are looked at for the sake of a message."""
 _COPIES = 6
 """Arrays of the size of all images that a scan has at once: the images, held-out ones, noise, and steps between."""
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
@@ -55,17 +60,36 @@ def list_images(folder: Path) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise ImagesError(f"The image folder {folder} {what}.", "Pass a folder of clean images with --images.")
+        raise ImagesError(f"The image folder {folder} {what}.", _meant(folder))
     try:
         found = sorted(_image_files(folder)) or sorted(path for sub in folder.iterdir() for path in _tree(sub))
     except OSError as error:
         raise ImagesError(f"The image folder {folder} can not be read: {error.strerror}.") from error
     if not found:
         raise ImagesError(
-            f"The image folder {folder} has no image files.",
+            f"The image folder {folder} has no image files{_instead(folder)}.",
             f"Files are recognised by their endings: {', '.join(sorted(SUFFIXES))}.",
         )
     return tuple(found)
+
+
+def _meant(folder: Path) -> str:
+    """Return what to do about a folder that is none: take one beside it that is called nearly so, if there is one."""
+    try:
+        beside = [each.name for each in islice(folder.absolute().parent.iterdir(), _MOST_LOOKED_AT) if each.is_dir()]
+    except OSError:
+        beside = []
+    found = close_to(folder.name, beside)
+    question = "" if found is None else f"Did you mean {folder.parent / found}? "
+    return f"{question}Pass a folder of clean images with --images."
+
+
+def _instead(folder: Path) -> str:
+    """Return in words what lies in a folder without images; empty if nothing does."""
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    endings = Counter(path.suffix.lower() or "no ending" for path in islice(files, _MOST_LOOKED_AT))
+    found = ", ".join(f"{n:,} with {ending}" for ending, n in endings.most_common(3))
+    return f"; its files: {found}" if found else ""
 
 
 def _image_files(folder: Path) -> list[Path]:

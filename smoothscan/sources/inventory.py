@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from smoothscan.errors import ConfigError
 from smoothscan.sources.mlflow_errors import is_missing, mlflow_exception, reported, shown
 from smoothscan.sources.mlflow_registry import client_of
 from smoothscan.surroundings import environment
+from smoothscan.vocabulary import OUR_TAGS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,6 +71,8 @@ class Registered:
     """Its aliases, sorted."""
     stage: str | None = None
     """Its stage; None for none."""
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Those of its tags that are ours, as they are now, whoever wrote them. Nothing may be decided by them."""
 
     @property
     def uri(self) -> str:
@@ -172,4 +175,5 @@ def _registered(version: ModelVersion, aliases: Sequence[str]) -> Registered:
         created=(version.creation_timestamp or 0) / 1000,
         aliases=tuple(sorted(aliases)),
         stage=None if version.current_stage in (None, "", _NO_STAGE) else str(version.current_stage),
+        tags={tag: value for tag, value in version.tags.items() if tag.startswith(OUR_TAGS)},
     )

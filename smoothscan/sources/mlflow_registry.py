@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from smoothscan.errors import ModelNotFoundError, RegistryError
 from smoothscan.events import Events
 from smoothscan.result import ModelInfo
+from smoothscan.sources import registry_hints
 from smoothscan.sources.interface import Artifact, about
 from smoothscan.sources.mlflow_errors import is_missing, mlflow_exception, reported, shown
 from smoothscan.sources.model_folder import pin
@@ -135,11 +136,13 @@ class _Resolver:
                 if not is_missing(error):
                     raise
                 model = self._model(name)
-                raise ModelNotFoundError(f"The model {name!r} has no version {suffix}.", _suggest(model)) from error
+                hint = registry_hints.for_version(self._client, model) + registry_hints.whole(model)
+                raise ModelNotFoundError(f"The model {name!r} has no version {suffix}.", hint) from error
         model = self._model(name)
         if suffix.lower() != "latest":
-            raise ModelNotFoundError(f"'models:/{name}/{suffix}': {suffix!r} is no version number.", _suggest(model))
-        if (newest := _newest(model)) is None:
+            hint = registry_hints.for_alias(model, suffix) + registry_hints.whole(model)
+            raise ModelNotFoundError(f"'models:/{name}/{suffix}': {suffix!r} is no version number.", hint)
+        if (newest := registry_hints.newest(model)) is None:
             raise ModelNotFoundError(f"The model {name!r} has no versions yet.", "Register a version first.")
         return self._pinned(self._client.get_model_version(name, newest))
 
@@ -151,13 +154,15 @@ class _Resolver:
             if not is_missing(error) and error.error_code != "INVALID_PARAMETER_VALUE":
                 raise
             model = self._model(name)
-            raise ModelNotFoundError(f"The model {name!r} has no alias {alias!r}.", _suggest(model)) from error
+            hint = registry_hints.for_alias(model, alias) + registry_hints.whole(model)
+            raise ModelNotFoundError(f"The model {name!r} has no alias {alias!r}.", hint) from error
 
     def _without_version(self, uri: str, name: str) -> ModelNotFoundError:
         try:
-            hint = _suggest(self._client.get_registered_model(name))
+            hint = registry_hints.whole(self._client.get_registered_model(name))
         except Exception:  # the URI is wrong whatever the registry says
-            hint = "Name one: models:/<name>/<version>, models:/<name>@<alias> or models:/<name>/latest."
+            hint = registry_hints.for_name(self._client, name) if name else ""
+            hint += "Name one: models:/<name>/<version>, models:/<name>@<alias> or models:/<name>/latest."
         return ModelNotFoundError(f"{uri!r} names no version.", hint)
 
     def _model(self, name: str) -> RegisteredModel:
@@ -168,7 +173,8 @@ class _Resolver:
                 raise
             raise ModelNotFoundError(
                 f"There is no registered model {name!r} in {shown(self._tracking_uri)}.",
-                "Check the name, and that --tracking-uri or MLFLOW_TRACKING_URI leads to the right server.",
+                registry_hints.for_name(self._client, name)
+                + "Check the name, and that --tracking-uri or MLFLOW_TRACKING_URI leads to the right server.",
             ) from error
 
     def _pinned(self, version: ModelVersion) -> _Pinned:
@@ -246,20 +252,6 @@ class _Resolver:
                 f"There are no files at {shown(location)}.",
                 "Check the path; it may be a folder of another machine, out of reach from here.",
             )
-
-
-def _suggest(model: RegisteredModel) -> str:
-    newest = _newest(model)
-    if newest is None:
-        return "It has no versions yet: register one first."
-    aliases = sorted(model.aliases)[:5]
-    listed = f"; aliases: {', '.join(f'models:/{model.name}@{alias}' for alias in aliases)}" if aliases else ""
-    return f"Its newest version is models:/{model.name}/{newest}{listed}."
-
-
-def _newest(model: RegisteredModel) -> str | None:
-    # The newest version of each stage, so the newest of all is among them.
-    return str(max(versions)) if (versions := [int(v.version) for v in model.latest_versions or ()]) else None
 
 
 def _require_database(uri: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from datetime import date, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
 from smoothscan.errors import ConfigError
 from smoothscan.result import RuleName, Waiver
+from smoothscan.suggestions import did_you_mean
 
 _KEYS = ("model_digest", "rule", "class", "source", "reason", "owner", "expires")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -114,5 +114,4 @@ def _day(table: dict[str, Any], where: str) -> date:
 
 def _known(key: str, keys: tuple[str, ...], where: str, otherwise: str) -> None:
     if key not in keys:
-        close = get_close_matches(key, keys, n=1)
-        raise ConfigError(f"{where} has an unknown key: {key}", f"did you mean {close[0]}?" if close else otherwise)
+        raise ConfigError(f"{where} has an unknown key: {key}", did_you_mean(key, keys) or otherwise)

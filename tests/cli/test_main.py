@@ -32,6 +32,7 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["--help"],
         ["--version"],
         ["check", "--help"],
+        ["report", "--help"],
         ["verify-attestation", "--help"],
         ["verify", "--help"],
         ["calibrate", "--help"],
@@ -87,7 +88,18 @@ def commands() -> dict[str, click.Command]:
 
 def test_the_list_of_commands_says_what_the_commands_say() -> None:
     help_text = " ".join(CliRunner().invoke(group, ["--help"]).output.split())
-    names = {"check", "sweep", "serve", "verify", "verify-attestation", "calibrate", "denoiser", "doctor", "demo"}
+    names = {
+        "check",
+        "report",
+        "sweep",
+        "serve",
+        "verify",
+        "verify-attestation",
+        "calibrate",
+        "denoiser",
+        "doctor",
+        "demo",
+    }
     assert set(commands()) == names
     for name, one in commands().items():
         assert f"{name} {one.get_short_help_str(200)}" in help_text

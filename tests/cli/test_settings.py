@@ -105,7 +105,7 @@ def test_every_option_reaches_the_configuration() -> None:
     for name, (_, value) in list(inputs.items())[1:]:
         assert getattr(config.input, name.replace("-", "_")) == value, name
     documented = {option for param in check.params for option in param.opts if option.startswith("--")}
-    apart = {"--config", "--quiet", "--verbose"}
+    apart = {"--config", "--explain", "--quiet", "--verbose"}
     assert documented - apart == {f"--{name}" for name in options | inputs}, "an option that this test does not know"
 
 
@@ -171,7 +171,8 @@ def test_a_named_file_replaces_the_one_found_and_its_paths_start_at_its_folder()
         ("[input]\nsize = [1, 2, 3]", "input.size", "224"),
         ("seed = -1", "smoothscan.toml: seed", "--help"),
         ("profile = 'fast'", "smoothscan.toml: profile", "--help"),
-        ("spaces = 'l2,pach'", "smoothscan.toml: spaces: pach is not a trigger space; choose from l2, patch", ""),
+        ("spaces = 'l2,pach'", "smoothscan.toml: spaces: pach is not a trigger space; did you mean patch? choose", ""),
+        ("format = 'markdwn'", "format: markdwn is not a report format; did you mean markdown? choose from html", ""),
         ("spaces = ['pach']", "smoothscan.toml: spaces: input should be 'l2', 'patch'", "--help"),
         ("spaces = []", "smoothscan.toml: spaces", "--help"),
         ("spaces = 'all'\nprofile = 'paper'", "the options: the profile `paper` knows additive", "--help"),

@@ -226,10 +226,10 @@ def test_which_model_is_scanned_without_a_uri(kind: str, server: Registry, monke
 
 
 def test_keys_are_those_of_the_configuration_file() -> None:
-    from smoothscan.cli.settings import _FIELDS
+    from smoothscan.cli.tables import FIELDS
 
     elsewhere = {"output_dir", "format", "write_back", "set_alias", "attest", "attest_key", "sarif_anchor"}
-    assert set(known()) == (set(_FIELDS) | {"uri", "input"}) - elsewhere
+    assert set(known()) == (set(FIELDS) | {"uri", "input"}) - elsewhere
     assert options({"memory": 2**30, "input": {"size": (8, 9), "channels": 3}, "spaces": ["l2"]}) == {
         "memory_bytes": 2**30,
         "input": {"channels": 3, "height": 8, "width": 9},

@@ -40,6 +40,21 @@ def test_class_folders_are_searched_only_if_there_is_nothing_else(tmp_path: Path
     assert [path.name for path in list_images(tmp_path)] == ["top.png"]
 
 
+def test_a_folder_that_is_called_nearly_so_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "clean-images").mkdir()
+    (tmp_path / "clean-image.png").touch()
+    with pytest.raises(ImagesError) as caught:
+        list_images(tmp_path / "cleen-images")
+    assert caught.value.hint.startswith(f"Did you mean {tmp_path / 'clean-images'}? Pass a folder")
+
+
+def test_what_lies_there_instead_of_images_is_named(tmp_path: Path) -> None:
+    for name in ("a.npy", "b.npy", "c.NPY", "README", ".hidden"):
+        (tmp_path / name).touch()
+    with pytest.raises(ImagesError, match=r"no image files; its files: 3 with \.npy, 1 with no ending"):
+        list_images(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "message"), [("nowhere", "does not exist"), ("file", "is a file"), ("empty", "no image")]
 )
