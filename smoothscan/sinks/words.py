@@ -58,6 +58,11 @@ def left_out(result: ScanResult) -> list[tuple[str, str]]:
 
 
 def limits(result: ScanResult) -> list[tuple[str, str]]:
+    """Return what the scan could not find: a name, and why; the kinds of trigger that it left out come first."""
+    return [*left_out(result), *blind_spots(result)]
+
+
+def blind_spots(result: ScanResult) -> list[tuple[str, str]]:
     """Return what no scan of this kind can find: a name, and why."""
     of_sources = ("Source-specific and all-to-all triggers.", _sources_limit(result))
     return [_LIMITS[0], of_sources, *_LIMITS[1:], ("Hard-coded branches.", _branches_limit(result))]

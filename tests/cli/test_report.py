@@ -71,7 +71,7 @@ def test_the_page_shows_the_triggers_that_are_saved_beside_the_result(tmp_path: 
     without_examples = {i: replace(one, examples=()) for i, one in sample.exhibits.classes.items()}
     shown = render(judge(sample.result), Exhibits(without_examples), redact_images=False, command="")
     pictures = [part.partition('"')[0] for part in shown.split('src="data:image/png;base64,')[1:]]
-    assert len(pictures) == 3, "the image, the trigger, and both together"
+    assert len(pictures) == 4, "the trigger, where it sits, the image, and both together"
     assert all(picture in page for picture in pictures)
     assert "smoothscan check models:/cifar-resnet20@champion --images clean-images" in page
 

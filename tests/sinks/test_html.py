@@ -134,6 +134,15 @@ def test_table_is_complete(many_classes_sample: Sample) -> None:
     assert lines == ["null-median"] + ["line other"] * LEADING + ["line flagged"] + ["line closest"]
 
 
+def test_size_of_a_page_of_a_thousand_classes(many_classes_sample: Sample) -> None:
+    classes = tuple(
+        c.model_copy(update={"label": f"{c.index} {'long ' * 40}"}) for c in many_classes_sample.result.classes
+    )
+    result = many_classes_sample.result.model_copy(update={"classes": classes})
+    text = render(result, many_classes_sample.exhibits, redact_images=False, command=COMMAND)
+    assert 1_000_000 < len(text.encode()) < 8_000_000
+
+
 def test_few_classes_need_no_overview(backdoored_sample: Sample) -> None:
     page = page_of(backdoored_sample)
     assert not [a for a in page.all("svg") if a.get("class") == "strip"]

@@ -306,7 +306,7 @@ def test_hostile_names_change_nothing(status: str, long: bool, browser: Browser,
             for place in ("header", "#verdict"):  # who decides in ten seconds still sees what it is about
                 box = tab.locator(place).bounding_box()
                 assert box is not None
-                assert box["height"] < 1600, place
+                assert box["height"] < 1200, place
             text = str(tab.evaluate("document.body.innerText"))
             assert "\x1b" not in text
             assert "\u202e" not in text

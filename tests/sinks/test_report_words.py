@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from smoothscan.sinks.html import render
-from smoothscan.sinks.words import hard_steps, left_out, limits
+from smoothscan.sinks.words import blind_spots, hard_steps, left_out, limits
 
 from .pages import COMMAND, page_of
 from .samples import SAMPLES, Sample, ten_targets_large
@@ -152,7 +152,7 @@ def test_the_kinds_that_were_left_out_are_named(clean_sample: Sample) -> None:
         return " ".join(why for _, why in left_out(result))
 
     assert left_out(SAMPLES["tone"]().result) == []
-    assert [name.partition(" ")[0] for name, _ in limits(clean_sample.result)] == [
+    assert [name.partition(" ")[0] for name, _ in blind_spots(clean_sample.result)] == [
         "Triggers",
         "Source-specific",
         "Input-dependent",

@@ -79,7 +79,7 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "command": command,
         "sureness": certainty.sureness(result, out[0] if out else None),
         "not_examined": certainty.not_examined(result),
-        "limits": words.limits(result),
+        "limits": words.blind_spots(result),
         # Everything that was measured
         "rows_of_classes": classes.rows(ranked),
         "strip": bars.strip(ranked) if len(ranked) > classes.STRIP else None,

@@ -1,4 +1,4 @@
-"""Where a trigger sits in the image: the box that holds nearly all of its energy, and a map of it."""
+"""Where a trigger sits in the image: the box that holds most of its energy, and a map of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from smoothscan.exhibits import Image
 from smoothscan.sinks.text import percent
 
-_TRIMMED = 0.025
-"""Share of the energy that is cut off at each of the four sides."""
+_EMPTY = 0.25
+"""Energy of an outer row or column, over the mean of the box, below which it does not belong to the box."""
+_KEPT = 0.8
+"""Share of the energy that a box holds at least."""
 _CONFINED = 0.4
 """Share of the image above which a box says nothing."""
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
@@ -64,8 +66,7 @@ def place(delta: NDArray[np.float32]) -> Place | None:
     total = float(of_pixels.sum())
     if total <= 0:
         return None
-    top, bottom = _span(of_pixels.sum(axis=1) / total)
-    left, right = _span(of_pixels.sum(axis=0) / total)
+    top, bottom, left, right = _box(of_pixels, _KEPT * total)
     inside = float(of_pixels[top:bottom, left:right].sum()) / total
     area = (bottom - top) * (right - left) / of_pixels.size
     return Place(top, left, bottom - top, right - left, min(1.0, inside), area)
@@ -87,9 +88,18 @@ def energy_map(image: Image, delta: NDArray[np.float32]) -> Image:
     return mapped
 
 
-def _span(shares: NDArray[np.float64]) -> tuple[int, int]:
-    """Return first and end of the positions that are left when little is cut off at both sides."""
-    summed = np.cumsum(shares)
-    first = int(np.searchsorted(summed, _TRIMMED, side="right"))
-    last = int(np.searchsorted(summed, 1 - _TRIMMED - 1e-9, side="left"))
-    return first, max(first, last) + 1
+def _box(of_pixels: NDArray[np.float64], at_least: float) -> tuple[int, int, int, int]:
+    """Return first and end of rows and columns after the emptiest outer ones were cut off, one at a time."""
+    top, left = 0, 0
+    bottom, right = of_pixels.shape
+    while True:
+        box = of_pixels[top:bottom, left:right]
+        sides = (box[0], box[-1], box[:, 0], box[:, -1])
+        emptiest = min(range(4), key=lambda side: float(sides[side].mean()))
+        outer = sides[emptiest]
+        if outer.mean() >= _EMPTY * box.mean() or box.sum() - outer.sum() < at_least:
+            return top, bottom, left, right
+        top += emptiest == 0
+        bottom -= emptiest == 1
+        left += emptiest == 2
+        right -= emptiest == 3
