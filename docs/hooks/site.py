@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
 
 import commands
 import configuration
@@ -58,7 +57,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         text, target, anchor = found[1], found[2], found[3] or ""
         if target in shown:
             target = posixpath.relpath(_place(shown[target]), posixpath.dirname(here) or ".")
-        elif here in BORROWED.keys() and target.startswith("docs/"):
+        elif here in BORROWED and target.startswith("docs/"):
             target = target.removeprefix("docs/")
         return f"[{text}]({target}{anchor})"
 
@@ -71,7 +70,7 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 
 def _shown(here: str, markdown: str) -> list[tuple[str, str]]:
-    """Return the links of a page to files of the repository that are no pages, each with the file's path from the root."""
+    """Return the links of a page to files of the repository that are no pages, with each file's path from the root."""
     folder = "." if here in BORROWED else posixpath.join("docs", posixpath.dirname(here))
     found = []
     for _, target, _anchor in _LINK.findall(markdown):
