@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import commands
 import configuration
@@ -51,7 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead links to files of the repository to the pages that show them."""
     here = page.file.src_uri
-    shown = dict(_shown(here, markdown))
+    shown, titles = dict(_shown(here, markdown)), dict(_titles(config.nav))
 
     def lead(found: re.Match[str]) -> str:
         text, target, anchor = found[1], found[2], found[3] or ""
@@ -59,6 +61,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             target = posixpath.relpath(_place(shown[target]), posixpath.dirname(here) or ".")
         elif here in BORROWED and target.startswith("docs/"):
             target = target.removeprefix("docs/")
+        if text in (found[2], posixpath.basename(found[2])):  # in a file a name is right, in the site a title
+            text = titles.get(posixpath.normpath(posixpath.join(posixpath.dirname(here), target)), text)
         return f"[{text}]({target}{anchor})"
 
     return _LINK.sub(lead, markdown)
@@ -79,6 +83,16 @@ def _shown(here: str, markdown: str) -> list[tuple[str, str]]:
         if not is_page and (ROOT / path).is_file():
             found.append((target, path))
     return found
+
+
+def _titles(nav: Any) -> Iterator[tuple[str, str]]:
+    """Yield each page's place and its title in the navigation."""
+    for entry in nav:
+        for title, what in entry.items() if isinstance(entry, dict) else ():
+            if isinstance(what, str):
+                yield what, title
+            else:
+                yield from _titles(what)
 
 
 def _place(name: str) -> str:
