@@ -73,6 +73,13 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     return _PICTURE.sub(lambda found: _inline(found[1], found[2]), html)
 
 
+def on_post_page(html: str, page: Page, config: MkDocsConfig) -> str:
+    """Give the theme's dialog the name that a screen reader says."""
+    return html.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
+
+
 def _shown(here: str, markdown: str) -> list[tuple[str, str]]:
     """Return the links of a page to files of the repository that are no pages, with each file's path from the root."""
     folder = "." if here in BORROWED else posixpath.join("docs", posixpath.dirname(here))
