@@ -79,7 +79,7 @@ def entry(root: Path | None, workspace: Path, *digests: str) -> Iterator[Entry]:
         workspace: folder that is removed after the scan.
         digests: what tells the scan from others; the program itself is added.
     """
-    folder = None if root is None else root / hashlib.sha256("\n".join((*digests, _program())).encode()).hexdigest()
+    folder = None if root is None else _folder(root, *digests)
     lock = None if folder is None else locked(folder)
     try:
         if folder is None or lock is None:
@@ -91,6 +91,16 @@ def entry(root: Path | None, workspace: Path, *digests: str) -> Iterator[Entry]:
     finally:
         if lock is not None:
             lock.close()
+
+
+def known(root: Path, *digests: str) -> Entry | None:
+    """Return what is kept of a scan, to look at only; None if nothing is. No folder is made, and none locked."""
+    folder = _folder(root, *digests)
+    return Entry(folder, lasting=True) if folder.is_dir() else None
+
+
+def _folder(root: Path, *digests: str) -> Path:
+    return root / hashlib.sha256("\n".join((*digests, _program())).encode()).hexdigest()
 
 
 def locked(folder: Path) -> BinaryIO | None:

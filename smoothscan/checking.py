@@ -39,7 +39,7 @@ def check(
     """
     make_ready(config)
     with output_folder(config):
-        waivers, baseline = _set_aside(config)
+        waivers, baseline = read_set_aside(config)
         from smoothscan.pipeline import scan
 
         result, exhibits = scan(config, events, input_sources=input_sources)
@@ -47,7 +47,7 @@ def check(
         return deliver(result, exhibits, config, provenance, events)
 
 
-def _set_aside(config: ScanConfig) -> tuple[tuple[Waiver, ...], ScanResult | None]:
+def read_set_aside(config: ScanConfig) -> tuple[tuple[Waiver, ...], ScanResult | None]:
     """Read waivers and baseline; before the scan, so that nobody waits for it to hear of a mistake."""
     waivers = () if config.waivers is None else read_waivers(config.waivers)
     if config.baseline is None:

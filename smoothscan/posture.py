@@ -12,6 +12,7 @@ from smoothscan.result import Record, VerdictName, WriteBack
 SCHEMA_VERSION = "1.0"
 
 Action = Literal["scanned", "kept", "pending"]
+Change = Literal["newly_flagged", "not_judged_since", "no_longer_flagged", "judged_since", "new"]
 
 
 class Standing(Record):
@@ -71,6 +72,15 @@ class Standing(Record):
     """Its report, relative to `sweep.json`; null if there is none."""
     write_back: WriteBack = WriteBack()
     """What became of its tags and run."""
+    before: str | None = None
+    """Its verdict at the sweep before, or its status where there was none; `unscanned` if it was not scanned then.
+    Null if it was not there, or there was no such sweep."""
+    change: Change | None = None
+    """What became of it since the sweep before: `newly_flagged` also where it is new; `not_judged_since`: it had a
+    verdict; `judged_since`: it had none, and now no trigger was found. Null for nothing of the kind."""
+    rewritten: str = ""
+    """Why this sweep wrote an earlier result back to the registry once more: `write-back failed`, `tags changed`;
+    empty if it did not."""
 
 
 class Discoveries(Record):
@@ -87,6 +97,27 @@ class Discoveries(Record):
     expected_false: float | None = None
     """Largest q-value among the flagged times their number: false alarms to expect among them if the p-values hold.
     Null if none is flagged, or one without a p-value is."""
+
+
+class PastSweep(Record):
+    """How a registry stood after a finished sweep."""
+
+    started_at: str
+    """UTC, ISO 8601."""
+    finished_at: str
+    """UTC, ISO 8601."""
+    versions: int
+    """Versions that were looked at."""
+    counts: dict[str, int]
+    """As in `Posture`."""
+    flagged: int
+    """Versions that were flagged, waived ones included."""
+    waived: int
+    """Flagged versions that waivers covered in full."""
+    unscanned_promoted: int
+    """Versions with an alias and without a scan that held."""
+    exit_code: int
+    """Exit code of the sweep."""
 
 
 class Posture(Record):
@@ -116,6 +147,10 @@ class Posture(Record):
     """The false discovery rate; null if no model has a p-value."""
     exit_code: int = 0
     """Exit code of the sweep: the worst of its models', in the order 1, 3, 4, 5, 0."""
+    history: tuple[PastSweep, ...] = ()
+    """Finished sweeps over the same selection of the registry before this one, the oldest first; at most 60."""
+    gone: tuple[str, ...] = ()
+    """URIs of versions that the sweep before looked at, and that are not among `models` any more."""
     run_id: str | None = None
     """MLflow run that sums the sweep up; null if none was logged."""
     environment: dict[str, str] = Field(default_factory=dict)

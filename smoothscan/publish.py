@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,41 @@ def deliver(
     return result
 
 
+def deliver_again(result: ScanResult, config: ScanConfig, scan_id: str) -> ScanResult:
+    """Write an earlier scan back to the registry, because that failed then.
+
+    Reports in its folder stay as they are, for their pictures are nowhere else; `result.json` alone tells the news.
+
+    Args:
+        result: the scan.
+        config: says where its files are.
+        scan_id: see `deliver`.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from smoothscan.exhibits import Exhibits
+    from smoothscan.sinks.json_file import JsonSink
+
+    folder = make_folder(config.output_dir)
+    if not _is_of(folder, result):  # another machine did the scan: upload what can be told without its files
+        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as name:
+            JsonSink().write(result, Exhibits(), Path(name))
+            return _written_back(result, config.model_copy(update={"output_dir": Path(name)}), scan_id)
+    result = _written_back(result, config, scan_id)
+    publish([JsonSink()], result, Exhibits(), folder)
+    return result
+
+
+def _is_of(folder: Path, result: ScanResult) -> bool:
+    """Tell whether the files in a folder are about a scan."""
+    try:
+        written = json.loads((folder / RESULT).read_bytes())
+        return all(written[key] == getattr(result, key) for key in ("config_digest", "started_at", "finished_at"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _written_back(result: ScanResult, config: ScanConfig, scan_id: str | None) -> ScanResult:
     from smoothscan.sinks.mlflow_registry import write_back
 
@@ -131,22 +167,34 @@ def _attestation(config: ScanConfig) -> list[Sink]:
 
 def sinks(config: ScanConfig, provenance: Provenance) -> tuple[list[Sink], list[Sink]]:
     """Sinks that write once, and sinks that write again when there is news of the registry."""
+    reports = report_sinks(("json", *config.formats), provenance, redact_images=config.redact_images)
+    from smoothscan.sinks.perturbations import PerturbationSink
+
+    return [PerturbationSink(redact_images=config.redact_images), *_attestation(config)], reports
+
+
+def report_sinks(formats: Collection[ReportFormat], provenance: Provenance, *, redact_images: bool) -> list[Sink]:
+    """Return what writes reports in these formats.
+
+    Args:
+        formats: the formats.
+        provenance: where the scan came from.
+        redact_images: leave the user's images out.
+    """
     from smoothscan.sinks.html import HtmlSink
     from smoothscan.sinks.json_file import JsonSink
     from smoothscan.sinks.junit import JunitSink
     from smoothscan.sinks.markdown import MarkdownSink
-    from smoothscan.sinks.perturbations import PerturbationSink
     from smoothscan.sinks.sarif import SarifSink
 
     chosen: dict[ReportFormat, Sink] = {
-        "html": HtmlSink(redact_images=config.redact_images, command=provenance.command),
+        "html": HtmlSink(redact_images=redact_images, command=provenance.command),
         "json": JsonSink(),
         "sarif": SarifSink(provenance.anchor),
         "junit": JunitSink(),
         "markdown": MarkdownSink(),
     }
-    reports = [sink for name, sink in chosen.items() if name in ("json", *config.formats)]
-    return [PerturbationSink(redact_images=config.redact_images), *_attestation(config)], reports
+    return [sink for name, sink in chosen.items() if name in formats]
 
 
 def keep_apart(folder: Path, images: Path) -> None:

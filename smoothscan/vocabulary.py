@@ -1,10 +1,13 @@
-"""What the trigger spaces and their budgets are called, for verdict, terminal and report alike."""
+"""What the trigger spaces, their budgets and our tags are called, for verdict, terminal and report alike."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+OUR_TAGS = "smoothscan."
+"""How our tags in a registry begin."""
 
 SpaceName = Literal["l2", "patch", "frequency", "smooth", "warp", "tone"]
 

@@ -15,12 +15,16 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
 
+from tests.browser import CHROMIUM
 from tests.stores import Registry, draw_images, free_port, log_tiny_models, wait_until_up
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # A slow or busy machine is no bug; on a build server every run tries the same cases.
 hypothesis.settings.register_profile("smoothscan", deadline=None, derandomize="CI" in os.environ)
@@ -97,6 +101,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@pytest.fixture(scope="module")  # while Playwright runs, nothing else in the process can use asyncio
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, driven by Playwright; see `tests.browser.opened`."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from smoothscan.cli.shared_options import (
     scan_option,
     scan_options,
 )
+from smoothscan.cli.standard_error import complain, warn
 from smoothscan.errors import ConfigError, OutputError, SmoothscanError
-from smoothscan.sinks.text import plain
 
 if TYPE_CHECKING:
-    from smoothscan.cli.display import Display
+    from smoothscan.cli.display import Display, Manner
     from smoothscan.cli.settings import Settings
     from smoothscan.config import ScanConfig
     from smoothscan.result import ScanResult
@@ -35,7 +35,7 @@ _WORST_FIRST = (3, 4, 5)
 """Exit codes of models that could not be examined; the first of them that occurs is the command's."""
 
 _EXAMPLE = """\b
-Example:
+Examples:
   smoothscan calibrate --clean models:/signs/1 models:/signs/2 \\
       --images clean-images/ --output clean.json
   smoothscan check models:/signs@candidate \\
@@ -86,6 +86,7 @@ def calibrate(
     uris: tuple[str, ...],
     clean: bool,
     output: Path,
+    progress: Manner,
     quiet: bool,
     verbose: bool,
     **_values: Any,
@@ -97,23 +98,24 @@ def calibrate(
     models, and images, of the kind that will be checked. Nothing is written to the registry. The file is written after
     each model, so that nothing is lost if you stop.
     """
-    from smoothscan.cli.display import listen, show_calibration
+    from smoothscan.cli.display import listen
     from smoothscan.cli.settings import resolve
+    from smoothscan.cli.summary import show_calibration
 
     if not clean:
         raise click.UsageError("Say with --clean that the models are known to be clean: calibrate --clean URI...", ctx)
     uris = tuple(dict.fromkeys(uris))
     settings = resolve({**given(ctx), "uri": uris[0]})
-    with listen(quiet=quiet, verbose=verbose) as events:
+    with listen("none" if quiet else progress, verbose=verbose) as events:
         if settings.file is not None:
             events.note(f"options from {settings.file}")
         outcome = _scan_all(uris, settings, output, events)
     if outcome.calibration.models:
         show_calibration(outcome.calibration)
     for line in outcome.flagged:
-        click.echo(f"Warning: {plain(line)}", err=True)
+        warn(line)
     for _, line in outcome.left_out:
-        click.echo(f"Error: {plain(line)}", err=True)
+        complain(line)
     codes = {code for code, _ in outcome.left_out}
     ctx.exit(next((code for code in _WORST_FIRST if code in codes), 0))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from smoothscan.cli.options import HeadedCommand
 from smoothscan.cli.shared_options import (
     calibration_option,
+    explain_option,
     given,
     input_options,
     labels_option,
@@ -22,13 +23,18 @@ from smoothscan.cli.shared_options import (
     scan_options,
     write_back_option,
 )
-from smoothscan.sinks.text import plain
+
+if TYPE_CHECKING:
+    from smoothscan.cli.display import Display, Manner
+    from smoothscan.cli.settings import Settings
 
 _EXAMPLE = """\b
 Examples:
   smoothscan check models:/digits/3 --images clean-images/
   smoothscan check models:/traffic-signs@champion --images clean-images/ \\
       --input-size 224x224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  smoothscan check models:/digits/3 --images clean-images/ --dry-run
+  smoothscan check models:/digits/3 --images clean-images/ --explain
 
 Every option can also stand in smoothscan.toml, or in pyproject.toml under
 [tool.smoothscan], with underscores for hyphens; what describes the model's
@@ -78,29 +84,62 @@ input stands in its table [input]. Options win over the file.
     help="Private key (PEM) that signs the attestation; the password of an encrypted one is taken from "
     "SMOOTHSCAN_ATTEST_PASSWORD.",
 )
+@explain_option
+@output_option(
+    "--dry-run",
+    is_flag=True,
+    help="Only say what would be scanned, how, and about how long it takes: the model is loaded as for a scan and "
+    "tried for a moment; nothing is searched or written.",
+)
 @log_options
 @machine_options
 @click.pass_context
-def check(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> None:
+def check(
+    ctx: click.Context,
+    /,
+    explain: bool,
+    dry_run: bool,
+    progress: Manner,
+    quiet: bool,
+    verbose: bool,
+    **_values: Any,
+) -> None:
     """Scan one registered model for a backdoor.
 
     URI is models:/name/3, models:/name@alias, models:/name/latest, models:/m-ID, runs:/RUN/model or a local folder
     that holds an MLmodel file.
     """
     from smoothscan import checking
-    from smoothscan.cli.display import listen, show_result
+    from smoothscan.cli.display import listen
+    from smoothscan.cli.outcome import tell_of_the_registry
     from smoothscan.cli.settings import resolve
+    from smoothscan.cli.summary import show_explanation, show_result
     from smoothscan.sinks.advice import exit_code
 
     settings = resolve(given(ctx))
-    with listen(quiet=quiet, verbose=verbose) as events:
+    with listen("none" if quiet else progress, verbose=verbose) as events:
         if settings.file is not None:
             events.note(f"options from {settings.file}")
+        if dry_run:
+            click.echo(_preview(settings, events))
+            ctx.exit(0)
         result = checking.check(settings.config, events, settings.provenance, settings.input_sources)
     show_result(result, settings.config)
-    if result.write_back.status == "failed":  # a warning of its own, also where progress is silent
-        message = plain(result.write_back.message)
-        click.echo(f"Warning: the result stands, but was not written back to the registry: {message}", err=True)
-    if result.promotion is not None and result.promotion.status == "failed":
-        click.echo(f"Error: {plain(result.promotion.message)}", err=True)
+    if explain:
+        show_explanation(result)
+    tell_of_the_registry(result)
     ctx.exit(exit_code(result))
+
+
+def _preview(settings: Settings, events: Display) -> str:
+    """Return what the scan would do, once everything was looked at that could keep it from beginning."""
+    from smoothscan import checking
+    from smoothscan.cli.preview_outcome import as_text
+    from smoothscan.preview import preview
+    from smoothscan.publish import keep_apart, make_ready
+
+    config = settings.config
+    make_ready(config)
+    keep_apart(config.output_dir, config.images)
+    waivers, baseline = checking.read_set_aside(config)
+    return as_text(preview(config, events, input_sources=settings.input_sources), config, waivers, baseline)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from smoothscan.cli.options import HeadedCommand
+from smoothscan.cli.shared_options import output_option, progress_option
 from smoothscan.errors import OutputError
 from smoothscan.surroundings import quiet
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from smoothscan.cli.demo_models import Digits, Trained
-    from smoothscan.cli.display import Display
+    from smoothscan.cli.display import Display, Manner
     from smoothscan.result import ScanResult
 
 _IMAGES = 100  # for the scans
@@ -29,29 +31,41 @@ _SEED = 0
 _MLFLOW_CONTEXT = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 
 
-@click.command()
-@click.option(
+_EPILOG = """\b
+Examples:
+  smoothscan demo
+  smoothscan demo --folder somewhere/else
+
+\b
+Exit codes:
+  0  the backdoor was found, and the clean model was not flagged
+  1  it was not, or something went wrong
+"""
+
+
+@click.command(cls=HeadedCommand, epilog=_EPILOG)
+@output_option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("smoothscan-demo"),
     metavar="DIR",
     help="Where everything goes (smoothscan-demo).",
 )
-@click.option("--quiet", "-q", is_flag=True, help="No progress on standard error; the result only.")
+@progress_option
+@output_option("--quiet", "-q", is_flag=True, help="As --progress none: the result only.")
 @click.pass_context
-def demo(ctx: click.Context, /, folder: Path, quiet: bool) -> None:
+def demo(ctx: click.Context, /, folder: Path, progress: Manner, quiet: bool) -> None:
     """Train a clean and a backdoored model, scan both, show the difference.
 
     Needs no model, no images, no server and no download: the two small classifiers learn to read the handwritten
     digits that scikit-learn ships, and are registered in an MLflow registry in the folder. The second one learns a
     backdoor as well: it takes any digit with a small red patch for a 7. Takes about a minute.
-
-    Exits with 0 if the backdoor was found and the clean model was not flagged, else with 1.
     """
-    from smoothscan.cli.display import listen, show_comparison
+    from smoothscan.cli.display import listen
+    from smoothscan.cli.summary import show_comparison
 
     folder = folder.resolve()
-    with listen(quiet=quiet, verbose=False) as events:
+    with listen("none" if quiet else progress, verbose=False) as events:
         try:
             results = _run(folder, events)
         except KeyboardInterrupt as stop:

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smoothscan.cli.options import HeadedCommand
+from smoothscan.cli.options import HeadedCommand, SuggestingGroup
 from smoothscan.cli.shared_options import log_options, machine_option, output_option, registry_option, under
 from smoothscan.cli.values import Parsed, parse_size
 from smoothscan.sinks.text import plain
 
 if TYPE_CHECKING:
+    from smoothscan.cli.display import Manner
     from smoothscan.training import Trained
 
 DEFAULT_STEPS = 6000
 DEFAULT_OUTPUT = Path("smoothscan-denoiser")
 
 _EXAMPLE = """\b
-Example:
+Examples:
   smoothscan denoiser train --images factory-images/ --output denoiser/
   smoothscan check models:/signs@candidate \\
       --images clean-images/ --denoiser denoiser/
@@ -31,10 +32,15 @@ Exit codes:
   3  the training broke down, or MLflow did not take the denoiser
 """
 
+_GROUP = """\b
+Examples:
+  smoothscan denoiser train --images factory-images/ --output denoiser/
+"""
+
 _training_option = under("What to train")
 
 
-@click.group()
+@click.group(cls=SuggestingGroup, epilog=_GROUP)
 def denoiser() -> None:
     """Make a diffusion model that cleans images before a scanned model sees them."""
 
@@ -89,6 +95,7 @@ def train(
     steps: int,
     log_model: str | None,
     tracking_uri: str | None,
+    progress: Manner,
     quiet: bool,
     verbose: bool,
     **machine: Any,
@@ -103,7 +110,7 @@ def train(
     from smoothscan.training import register, train
 
     uri = None
-    with listen(quiet=quiet, verbose=verbose) as events:
+    with listen("none" if quiet else progress, verbose=verbose) as events:
         trained = train(
             images,
             output,

@@ -1,64 +1,30 @@
-"""Progress on standard error and the final table on standard output. The only file that imports rich."""
+"""Progress on standard error. This file and `summary.py` are the only ones that import rich."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Literal, Protocol
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from smoothscan.cli import sweep_outcome
-from smoothscan.cli.outcome import (
-    CALIBRATED,
-    COMPARED,
-    aligned,
-    as_text,
-    calibrated,
-    closing,
-    columns,
-    comparison,
-    left_out,
-    rows,
-    searched,
-    smallest_p,
-    verdict_line,
-    why,
-)
-from smoothscan.cli.plan_outcome import PLANNED, due, due_in_short
-from smoothscan.cli.protection import ATTEMPTED, advice, examined, protected
-from smoothscan.config import ScanConfig
+from smoothscan.cli.progress_lines import JsonDisplay
 from smoothscan.events import Events, Ranked, Silent
-from smoothscan.posture import Posture
-from smoothscan.result import ScanResult
-from smoothscan.sandbox.doctor import Examination
-from smoothscan.sinks.sweep_words import headline, tone
-from smoothscan.sinks.text import duration, number, plain, shorten
-from smoothscan.sinks.words import Tone, chances
-from smoothscan.verdict.calibration import Calibration
+from smoothscan.sinks.text import duration, plain, shorten
 
-if TYPE_CHECKING:
-    from smoothscan.fleet.plan import Planned
+Manner = Literal["auto", "plain", "json", "none"]
 
+_DETAIL = 200  # columns of what a stage is about
+_MESSAGE = 1000
 _RANKED = 5  # classes in the live ranking
-_STYLES = {"clean": "bold green", "suspicious": "bold yellow", "backdoored": "bold red"}
-_TONES: dict[Tone, str] = {
-    "clean": "bold green",
-    "suspicious": "bold yellow",
-    "backdoored": "bold red",
-    "unknown": "bold magenta",
-    "failed": "bold magenta",
-}
 _QUIET_FOR = 10.0  # seconds between two progress lines in a log
 
 
@@ -113,7 +79,7 @@ class PlainDisplay:
         """Print the stage."""
         self._stage = name
         self._clock.start()
-        self._line(f"{name}: {detail}" if detail else name)
+        self._line(f"{name}: {shorten(detail, _DETAIL)}" if detail else name)
 
     def progress(self, done: float, total: float) -> None:
         """Print the progress, unless the last line is still fresh."""
@@ -126,7 +92,9 @@ class PlainDisplay:
         """Print the most suspect class, in a verbose log only."""
         if self._verbose and classes:
             first = classes[0]
-            self._line(f"{self._stage}: most suspect so far {first.label}, transfer {first.transfer_rate:.0%}")
+            self._line(
+                f"{self._stage}: most suspect so far {shorten(first.label, 40)}, transfer {first.transfer_rate:.0%}"
+            )
 
     def info(self, message: str) -> None:
         """Print the message, in a verbose log only."""
@@ -143,7 +111,7 @@ class PlainDisplay:
 
     def _line(self, text: str) -> None:
         self._last = time.monotonic()
-        print(f"[{datetime.now():%H:%M:%S}] {plain(text)}", file=sys.stderr, flush=True)
+        print(f"[{datetime.now():%H:%M:%S}] {shorten(text, _MESSAGE)}", file=sys.stderr, flush=True)
 
 
 class LiveDisplay:
@@ -180,7 +148,7 @@ class LiveDisplay:
     def stage(self, name: str, detail: str = "") -> None:
         """Turn the bar to the new stage and leave a line about the last one."""
         self._finish_stage()
-        self._running = plain(f"{name}  {detail}" if detail else name)
+        self._running = plain(f"{name}  {shorten(detail, _DETAIL)}" if detail else name)
         self._clock.start()
         self._bar.remove_task(self._task)  # resetting it would keep the total of the stage before
         self._task = self._bar.add_task("", total=None, stage=plain(name), left="")
@@ -208,15 +176,15 @@ class LiveDisplay:
     def info(self, message: str) -> None:
         """Print the message above the bar, in a verbose log only."""
         if self._verbose:
-            self._console.print(Text(f"  {plain(message)}", style="dim"))
+            self._console.print(Text(f"  {shorten(message, _MESSAGE)}", style="dim"))
 
     def note(self, message: str) -> None:
         """Print the message above the bar."""
-        self._console.print(Text(plain(message), style="dim"))
+        self._console.print(Text(shorten(message, _MESSAGE), style="dim"))
 
     def warning(self, message: str) -> None:
         """Print the message above the bar, marked."""
-        self._console.print(Text(f"warning: {plain(message)}", style="yellow"))
+        self._console.print(Text(f"warning: {shorten(message, _MESSAGE)}", style="yellow"))
 
     def _finish_stage(self) -> None:
         if self._running:
@@ -225,15 +193,15 @@ class LiveDisplay:
 
 
 @contextmanager
-def listen(*, quiet: bool, verbose: bool) -> Iterator[Display]:
-    """Return the display that fits: live on a terminal, plain lines in a log, or nothing.
+def listen(progress: Manner, *, verbose: bool) -> Iterator[Display]:
+    """Return the display that was asked for.
 
     Args:
-        quiet: whether to show no progress at all.
+        progress: how to show the progress; `auto` is live on a terminal, else as for a log.
         verbose: whether to show more than usual.
     """
-    if quiet:
-        yield SilentDisplay()
+    if progress != "auto":
+        yield steady(progress, verbose=verbose)
     elif sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         with LiveDisplay(Console(file=sys.stderr, highlight=False), verbose=verbose) as display:
             yield display
@@ -241,100 +209,8 @@ def listen(*, quiet: bool, verbose: bool) -> Iterator[Display]:
         yield PlainDisplay(verbose=verbose)
 
 
-def show_result(result: ScanResult, config: ScanConfig) -> None:
-    """Print the outcome on standard output: a table on a terminal, else plain lines."""
-    if not sys.stdout.isatty():
-        print(as_text(result, config), flush=True)
-        return
-    console = Console(highlight=False)
-    style = _STYLES.get(result.verdict or "", "bold magenta") if result.status == "completed" else "bold magenta"
-    console.print(Text(plain(result.model.resolved_uri or result.model.uri), style="dim"))
-    score = "" if result.score is None else f"   score {number(result.score)}"
-    console.print(Text.assemble((verdict_line(result), style), (score, "dim")))
-    if chances(result):
-        console.print(Text(f"  p-value {chances(result)}"))
-    for reason in why(result):
-        console.print(Text(f"  {reason}"))
-    if result.classes:
-        console.print(Text(f"  Kind of trigger: {searched(result)}", style="dim"))
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for name in columns(result):
-            table.add_column(name, justify="left" if name in ("class", "") else "right")
-        for row in rows(result.classes):
-            table.add_row(*map(Text, row.cells), style="bold red" if row.flagged else None)
-        console.print(table)
-        if left_out(result):
-            console.print(Text(left_out(result), style="dim"))
-    for caption, text in closing(result, config):
-        console.print(Text.assemble((f"{caption:<8} ", "dim"), text))
-
-
-def show_posture(posture: Posture, folder: Path) -> None:
-    """Print the summary of a sweep on standard output: a table on a terminal, else plain lines."""
-    if not sys.stdout.isatty():
-        print(sweep_outcome.as_text(posture, folder), flush=True)
-        return
-    console = Console(highlight=False)
-    style = _TONES[tone(posture)]
-    console.print(Text(headline(posture), style=style))
-    for caption, text in sweep_outcome.opening(posture):
-        warned = "bold yellow" if caption in ("warning", "promoted") else ""
-        console.print(Text.assemble((f"{caption:<8} ", "dim"), (text, warned)))
-    if lines := sweep_outcome.rows(posture):
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for position, name in enumerate(sweep_outcome.COLUMNS):
-            table.add_column(name, justify="right" if position in sweep_outcome.NUMBERS else "left")
-        for row in lines:
-            table.add_row(*map(Text, row.cells), style="bold red" if row.flagged else None)
-        console.print(table)
-    if sweep_outcome.left_out(posture):
-        console.print(Text(sweep_outcome.left_out(posture), style="dim"))
-    for caption, text in sweep_outcome.closing(posture, folder):
-        console.print(Text.assemble((f"{caption:<8} ", "dim"), text))
-
-
-def show_comparison(results: Sequence[ScanResult]) -> None:
-    """Print one line for each of several results on standard output."""
-    styles = [_STYLES.get(result.verdict or "") for result in results]
-    _show_table(COMPARED, [comparison(result) for result in results], styles)
-
-
-def show_calibration(calibration: Calibration) -> None:
-    """Print the models of a calibration on standard output, and how small a p-value they allow."""
-    lines = calibrated(calibration)
-    _show_table(CALIBRATED, lines, [None] * len(lines), right={1})
-    print(smallest_p(calibration), flush=True)
-
-
-def show_plan(planned: Sequence[Planned]) -> None:
-    """Print what is due on standard output, and how much that is."""
-    if lines := due(planned):
-        _show_table(PLANNED, lines, [None] * len(lines))
-    print(due_in_short(planned), flush=True)
-
-
-def show_doctor(report: Examination) -> None:
-    """Print which protections a machine gives, and what a confined process could do all the same."""
-    lines = examined(report)
-    styles = [None if cells[1] == "stopped" else "bold red" for cells in lines]
-    print("\n".join(protected(report)), flush=True)
-    if lines:
-        _show_table(ATTEMPTED, lines, styles)
-    print("\n".join(["", *advice(report)]), flush=True)
-
-
-def _show_table(
-    heads: Sequence[str],
-    lines: Sequence[Sequence[str]],
-    styles: Sequence[str | None],
-    right: Collection[int] = (),
-) -> None:
-    if not sys.stdout.isatty():
-        print("\n".join(aligned([heads, *lines], right)), flush=True)
-        return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for position, head in enumerate(heads):
-        table.add_column(head, justify="right" if position in right else "left")
-    for cells, style in zip(lines, styles, strict=True):
-        table.add_row(*map(Text, cells), style=style)
-    Console(highlight=False).print(table)
+def steady(progress: Manner, *, verbose: bool) -> Display:
+    """Return the display that was asked for, or plain lines where that is a live one; see `listen`."""
+    if progress == "none":
+        return SilentDisplay()
+    return JsonDisplay(verbose=verbose) if progress == "json" else PlainDisplay(verbose=verbose)

@@ -14,23 +14,36 @@ from typing import NoReturn
 import click
 
 from smoothscan._version import __version__
+from smoothscan.cli.options import SuggestingGroup
+from smoothscan.cli.standard_error import choose_manner, complain, end, misused, note
 from smoothscan.errors import SmoothscanError
-from smoothscan.sinks.text import plain
 
 BUG = 3
 """Exit code of an unexpected exception: the model could not be examined."""
 
 _COMMANDS = {
-    "check": "Scan one registered model for a backdoor.",
-    "sweep": "Scan every version of every registered model that is due.",
-    "verify": "Replay the triggers that a scan saved on another version of the model, in seconds.",
-    "verify-attestation": "Tell whether an attestation holds for a model as it is now.",
-    "calibrate": "Learn from clean models how anomalous a clean model may look.",
-    "denoiser": "Make a diffusion model that cleans images before a scanned model sees them.",
-    "serve": "Receive webhooks of an MLflow registry, and scan what they announce.",
-    "doctor": "Tell which protections this machine gives against the models that it scans.",
-    "demo": "Train a clean and a backdoored model, scan both, show the difference.",
+    "Scan": {
+        "check": "Scan one registered model for a backdoor.",
+        "demo": "Train a clean and a backdoored model, scan both, show the difference.",
+    },
+    "Registry": {
+        "sweep": "Scan every version of every registered model that is due.",
+        "serve": "Receive webhooks of an MLflow registry, and scan what they announce.",
+    },
+    "Evidence": {
+        "report": "Show the result of a scan again, and make reports of it.",
+        "verify": "Replay the triggers that a scan saved on another version of the model, in seconds.",
+        "verify-attestation": "Tell whether an attestation holds for a model as it is now.",
+    },
+    "Set up": {
+        "doctor": "Tell whether this machine is ready, and what holds the models that it scans.",
+        "calibrate": "Learn from clean models how anomalous a clean model may look.",
+        "denoiser": "Make a diffusion model that cleans images before a scanned model sees them.",
+        "completion": "Print the script that lets a shell complete smoothscan's command lines.",
+    },
 }
+"""What each command does, by heading of the help; each is a file of this folder."""
+_NAMES = [name for section in _COMMANDS.values() for name in section]
 
 _EXIT_CODES = """\b
 Exit codes of check:
@@ -42,21 +55,26 @@ Exit codes of check:
   5  unsupported model
 
 \b
-Example:
+Examples:
+  smoothscan demo
   smoothscan check models:/digits/3 --images clean-images/
+  smoothscan sweep --images clean-images/ --dry-run
 """
 
 
-class LazyGroup(click.Group):
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+class LazyGroup(SuggestingGroup):
     """A group that imports a command's file only when that command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, without importing them."""
-        return list(_COMMANDS)
+        return list(_NAMES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command; None if there is no such command."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _NAMES:
             return None
         name = cmd_name.replace("-", "_")
         command = getattr(import_module(f"smoothscan.cli.{name}"), name)
@@ -65,11 +83,13 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+        width = max(map(len, _NAMES))
+        for heading, section in _COMMANDS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), text) for name, text in section.items()])
 
 
-@click.group(cls=LazyGroup, epilog=_EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, epilog=_EXIT_CODES, context_settings=_CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name="smoothscan", message="%(prog)s %(version)s")
 def smoothscan() -> None:
     """Find backdoors in image classifiers of an MLflow registry, before they are deployed."""
@@ -88,7 +108,10 @@ def main() -> NoReturn:
     # Set before MLflow is imported by whichever command needs it.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    sys.exit(_run(sys.argv[1:]))
+    choose_manner(sys.argv[1:])
+    code = _run(sys.argv[1:])
+    end(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -97,10 +120,10 @@ def _run(arguments: list[str]) -> int:
         code = smoothscan.main(arguments, prog_name="smoothscan", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        error.show()
+        misused(error)
         return error.exit_code
     except SmoothscanError as error:
-        _report(error)
+        complain(error.message, error.hint)
         return error.exit_code
     except click.Abort as abort:  # click turns KeyboardInterrupt into this
         return _stopped(abort.__cause__)
@@ -115,23 +138,19 @@ def _run(arguments: list[str]) -> int:
         return BUG
 
 
-def _report(error: SmoothscanError) -> None:
-    click.echo(f"Error: {plain(error.message)}", err=True)
-    if error.hint:
-        click.echo(f"Hint: {plain(error.hint)}", err=True)
-
-
 def _bug(error: Exception, *, verbose: bool) -> None:
     if verbose:
         for line in "".join(traceback.format_exception(error)).splitlines():
-            click.echo(plain(line), err=True)
-    click.echo(f"Error: this is a bug in smoothscan: {type(error).__name__}: {plain(str(error))}", err=True)
-    click.echo("Hint: report it" + ("" if verbose else " with what the same command prints with --verbose"), err=True)
+            note(line)
+    complain(
+        f"this is a bug in smoothscan: {type(error).__name__}: {error}",
+        "report it" + ("" if verbose else " with what the same command prints with --verbose"),
+    )
 
 
 def _stopped(stop: BaseException | None) -> int:
     message = str(stop) if stop is not None and stop.args else "stopped; nothing was written"
-    click.echo(message, err=True)
+    note(message)
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 

@@ -6,6 +6,22 @@ from typing import Any
 
 import click
 
+from smoothscan.sinks.text import plain
+from smoothscan.suggestions import did_you_mean
+
+
+class SuggestingGroup(click.Group):
+    """A group that asks whoever mistyped a command which one was meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return a command's name, the command, and the arguments that are left for it."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            question = did_you_mean(args[0], self.list_commands(ctx))
+            ctx.fail(f"No such command {plain(args[0], 100)!r}." + (f" {question.capitalize()}" if question else ""))
+        return super().resolve_command(ctx, args)
+
 
 class HeadedOption(click.Option):
     """An option that stands under a heading of its command's help.

@@ -7,9 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from smoothscan.cli.standard_error import complain, warn
 from smoothscan.config import ScanConfig
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.advice import advice, exit_code
+from smoothscan.sinks.explanation import explain
 from smoothscan.sinks.findings import excuse, excused, set_aside, subject
 from smoothscan.sinks.text import count, number, percent, plain, shorten
 from smoothscan.sinks.words import chances, hard_steps, kind, screened, share
@@ -17,6 +19,7 @@ from smoothscan.verdict.calibration import ALPHA, Calibration
 
 _LISTED = 10  # classes in the table; flagged ones come on top of that
 _LABEL = 24  # columns
+_ADDRESS = 300  # columns; a registered name has at most 256
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ def _verdict(result: ScanResult) -> str:
     return "failed: the model was not examined"
 
 
+def address(result: ScanResult) -> str:
+    """Return which model was scanned, in one line."""
+    return shorten(result.model.resolved_uri or result.model.uri, _ADDRESS)
+
+
 def why(result: ScanResult) -> list[str]:
     """Return the reasons behind the verdict, or what went wrong."""
     reasons = [plain(reason) for reason in result.reasons]
@@ -99,8 +107,14 @@ def rows(classes: Sequence[ClassResult]) -> list[Row]:
     ]
 
 
-def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
-    """Return what follows the table: captions and texts."""
+def closing(result: ScanResult, config: ScanConfig, report: Path | None = None) -> list[tuple[str, str]]:
+    """Return what follows the table: captions and texts.
+
+    Args:
+        result: the scan.
+        config: how it was asked for.
+        report: the file to open first; what `config` says if left out.
+    """
     lines: list[tuple[str, str]] = [(f.state, _spaced(plain(f"{subject(f)}, {excuse(f)}"))) for f in set_aside(result)]
     lines += [("gate", plain(note)) for note in (result.gate.notes if result.gate else ())]
     if result.coverage.images_skipped:
@@ -112,7 +126,7 @@ def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
         lines.append(("graph", plain(steps)))
     if result.recalled:
         lines.append(("scanned", f"{result.finished_at}; --no-cache scans again"))
-    lines.append(("report", plain(str(report_path(config)))))
+    lines.append(("report", plain(str(report or report_path(config)))))
     if config.attest:
         lines.append(("attested", _attested(result, config)))
     if result.write_back.status == "done":
@@ -126,14 +140,22 @@ def closing(result: ScanResult, config: ScanConfig) -> list[tuple[str, str]]:
     return lines
 
 
+def tell_of_the_registry(result: ScanResult) -> None:
+    """Tell on standard error what the registry did not take, also where progress is silent."""
+    if result.write_back.status == "failed":
+        warn(f"the result stands, but was not written back to the registry: {result.write_back.message}")
+    if result.promotion is not None and result.promotion.status == "failed":
+        complain(result.promotion.message)
+
+
 def report_path(config: ScanConfig) -> Path:
     """Return the file to open first."""
     return config.output_dir / ("report.html" if "html" in config.formats else "result.json")
 
 
-def as_text(result: ScanResult, config: ScanConfig) -> str:
-    """Return the outcome as plain lines, for logs and pipes."""
-    lines = [f"model    {plain(result.model.resolved_uri or result.model.uri)}", f"verdict  {verdict_line(result)}"]
+def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None) -> str:
+    """Return the outcome as plain lines, for logs and pipes; see `closing`."""
+    lines = [f"model    {address(result)}", f"verdict  {verdict_line(result)}"]
     if result.score is not None:
         lines.append(f"score    {number(result.score)}")
     if chances(result):
@@ -146,15 +168,23 @@ def as_text(result: ScanResult, config: ScanConfig) -> str:
         if left_out(result):
             lines.append(left_out(result))
         lines.append("")
-    lines += [f"{caption:<8} {text}" for caption, text in closing(result, config)]
+    lines += [f"{caption:<8} {text}" for caption, text in closing(result, config, report)]
     return "\n".join(lines)
+
+
+def explained(result: ScanResult) -> list[str]:
+    """Return how the verdict came about as plain lines."""
+    lines = []
+    for section in explain(result):
+        lines += ["", section.title, *(f"  - {plain(line)}" for line in section.lines)]
+    return lines
 
 
 def comparison(result: ScanResult) -> tuple[str, ...]:
     """Return the outcome as one row of a table of several models, in the order of `COMPARED`."""
     highest = max((c.transfer_rate for c in result.classes), default=0.0)
     return (
-        plain(result.model.resolved_uri or result.model.uri),
+        address(result),
         result.verdict or result.status,
         "-" if result.score is None else number(result.score),
         ", ".join(_name(result, index) for index in result.target_classes) or "-",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from smoothscan.draft import environment
+from typing import Any
+
 from smoothscan.sandbox.doctor import Examination
 from smoothscan.sinks.text import plain
 
@@ -14,7 +15,6 @@ def protected(report: Examination) -> list[str]:
     """Return the protections that hold here, those that do not, and why, a line each."""
     devices = ", ".join(report.accelerators) or "none"
     return [
-        ", ".join(f"{name} {version}" for name, version in environment("").items()),
         "",
         "Protections around a model's process",
         "  separate process, without credentials, with limits on memory, processor time, file size and open files",
@@ -23,6 +23,18 @@ def protected(report: Examination) -> list[str]:
         *(f"  not here: {plain(line)}" for line in report.protections.missing),
         "",
     ]
+
+
+def as_data(report: Examination) -> dict[str, Any]:
+    """Return everything for programs."""
+    return {
+        "holds": report.holds,
+        "protections": list(report.protections.in_words()),
+        "missing": [plain(line) for line in report.protections.missing],
+        "accelerators": list(report.accelerators),
+        "attempts": [{"attempt": what, "stopped_by": plain(by) or None} for what, by in report.attempts.items()],
+        "trouble": plain(report.trouble),
+    }
 
 
 def examined(report: Examination) -> list[tuple[str, str, str]]:

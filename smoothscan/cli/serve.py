@@ -31,7 +31,7 @@ from smoothscan.cli.values import Parsed, parse_bytes, parse_seconds
 from smoothscan.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from smoothscan.cli.display import Display
+    from smoothscan.cli.display import Display, Manner
     from smoothscan.serve.app import Intake
     from smoothscan.serve.interface import ScanVersions
 
@@ -43,7 +43,7 @@ _LONGEST_TOLERANCE = 24 * 3600.0
 _LARGEST_BODY = 64 * 2**20
 
 _EPILOG = """\b
-Example:
+Examples:
   export SMOOTHSCAN_WEBHOOK_SECRET=...
   smoothscan serve --images clean-images/ --host 0.0.0.0
 
@@ -132,6 +132,7 @@ def serve(
     max_queue: int,
     max_body: int,
     tolerance: float,
+    progress: Manner,
     quiet: bool,
     verbose: bool,
     **_values: Any,
@@ -142,7 +143,7 @@ def serve(
     /webhooks/mlflow; /healthz, /readyz and /metrics are for whoever watches the server.
     """
     _require_extra()
-    from smoothscan.cli.display import PlainDisplay, SilentDisplay
+    from smoothscan.cli.display import steady
     from smoothscan.cli.fleet_setup import Told, engine_of, ledger_of, scanner_of
     from smoothscan.cli.settings import choices
     from smoothscan.fleet.folders import sweep_folder
@@ -157,7 +158,7 @@ def serve(
     chosen = choices(options)
     common = chosen.common("smoothscan-serve")
     folder, queue = common.output_dir, queue_file or _default_queue()
-    events: Display = SilentDisplay() if quiet else PlainDisplay(verbose=verbose)
+    events = steady("none" if quiet else progress, verbose=verbose)
     if chosen.origin is not None:
         events.note(f"options from {chosen.origin}")
     with ledger_of(options) as ledger, sweep_folder(folder):

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from smoothscan.cli.options import HeadedOption
 from smoothscan.cli.values import (
+    FORMATS,
     Parsed,
     parse_bytes,
     parse_formats,
@@ -21,6 +22,7 @@ from smoothscan.cli.values import (
     parse_size,
     parse_spaces,
 )
+from smoothscan.vocabulary import SPACES
 
 Decorator = Callable[[Any], Any]
 
@@ -88,7 +90,7 @@ scan_options = _together(
     ),
     scan_option(
         "--spaces",
-        type=Parsed("LIST", parse_spaces),
+        type=Parsed("LIST", parse_spaces, (*SPACES, "all")),
         metavar="LIST",
         help="What a trigger may be, instead of the profile's: l2,patch,frequency,smooth,warp,tone, or all.",
     ),
@@ -156,8 +158,23 @@ registry_options = _together(
 )
 """Where models come from."""
 
+explain_option = output_option(
+    "--explain", is_flag=True, help="Tell how the verdict came about, what speaks against it and what would change it."
+)
+"""Whether the verdict is explained."""
+
+progress_option = output_option(
+    "--progress",
+    type=click.Choice(["auto", "plain", "json", "none"]),
+    default="auto",
+    help="Progress on standard error: live on a terminal and plain lines elsewhere (auto, default), plain lines, JSON "
+    "lines for programs (see docs/terminal.md), or none.",
+)
+"""How progress is told."""
+
 log_options = _together(
-    output_option("--quiet", "-q", is_flag=True, help="No progress on standard error; errors and the result only."),
+    progress_option,
+    output_option("--quiet", "-q", is_flag=True, help="As --progress none: errors and the result only."),
     output_option("--verbose", "-v", is_flag=True, help="More on standard error, and tracebacks of bugs."),
 )
 """How much is said."""
@@ -232,7 +249,7 @@ report_options = _together(
     output_option(
         "--format",
         "formats",
-        type=Parsed("LIST", parse_formats),
+        type=Parsed("LIST", parse_formats, FORMATS),
         metavar="LIST",
         help="Reports on a model: html,json,sarif,junit,markdown (default html,json; result.json is always written).",
     ),

@@ -26,14 +26,15 @@ from smoothscan.cli.shared_options import (
     under,
     write_back_option,
 )
+from smoothscan.cli.standard_error import warn
 from smoothscan.cli.values import Parsed, parse_shard
 from smoothscan.errors import ConfigError, SmoothscanError
-from smoothscan.sinks.text import plain
 from smoothscan.suggestions import did_you_mean
 
 if TYPE_CHECKING:
-    from smoothscan.cli.display import Display
+    from smoothscan.cli.display import Display, Manner
     from smoothscan.config import ScanConfig
+    from smoothscan.fleet.ledger import Ledger
     from smoothscan.fleet.sweep import Sweep, SweepOptions
     from smoothscan.posture import Posture
 
@@ -41,7 +42,8 @@ _EXAMPLE = """\b
 Examples:
   smoothscan sweep --images clean-images/
   smoothscan sweep --name 'traffic-*' --alias champion --images clean-images/
-  smoothscan sweep --images clean-images/ --shard 0/4 --ledger postgresql://...
+  smoothscan sweep --images clean-images/ --dry-run
+  smoothscan sweep --images clean-images/ --shard 0/4 --ledger postgresql:...
 
 Settings of single models stand in smoothscan.toml, by patterns of names;
 options on the command line win over them. Options of sweep itself stand there
@@ -85,7 +87,7 @@ _which = under("Which models")
     is_flag=True,
     help="Fetch and hash the files of versions whose scan holds, and scan those that changed.",
 )
-@_which("--dry-run", is_flag=True, help="Only say what is due, and why.")
+@_which("--dry-run", is_flag=True, help="Only say what is due, why, and about how long it takes.")
 @scan_options
 @calibration_option
 @input_options
@@ -100,16 +102,17 @@ _which = under("Which models")
 @fleet_options
 @machine_options
 @click.pass_context
-def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> None:
+def sweep(ctx: click.Context, /, progress: Manner, quiet: bool, verbose: bool, **_values: Any) -> None:
     """Scan every version of every registered model that is due.
 
     A version is due if it was never scanned, if its scan expired (after 90 days) or failed, and if images, settings or
     the program changed. What was scanned stands in the ledger, a database of the scanner's own; tags of the registry
     are not believed. A sweep that was stopped, however that happened, goes on where it was when it is run again.
     """
-    from smoothscan.cli.display import listen, show_plan, show_posture
+    from smoothscan.cli.display import listen
     from smoothscan.cli.fleet_setup import Told, engine_of, judged, ledger_of, orders
     from smoothscan.cli.settings import choices
+    from smoothscan.cli.summary import show_plan, show_posture
     from smoothscan.fleet.folders import sweep_folder
     from smoothscan.fleet.sweep import Sweep
 
@@ -117,7 +120,7 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     options = _with_file(ctx, chosen.sweep, chosen.origin)
     common = chosen.common("smoothscan-sweep")
     what = _options(options, common)
-    with listen(quiet=quiet, verbose=verbose) as events, ledger_of(options) as ledger:
+    with listen("none" if quiet else progress, verbose=verbose) as events, ledger_of(options) as ledger:
         if chosen.origin is not None:
             events.note(f"options from {chosen.origin}")
         if options.get("dry_run"):
@@ -126,7 +129,7 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
             with sweep_folder(what.output_dir):
                 engine = engine_of(options, common)
                 running = Sweep(what, orders(chosen, common), judged, ledger, engine, Told(events))
-                posture = _run(running, what, engine.describe(), common, events)
+                posture = _run(running, what, engine.describe(), common, events, ledger)
     if options.get("dry_run"):
         show_plan(plan)
         ctx.exit(0)
@@ -134,15 +137,16 @@ def sweep(ctx: click.Context, /, quiet: bool, verbose: bool, **_values: Any) -> 
     ctx.exit(posture.exit_code)
 
 
-def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, events: Display) -> Posture:
+def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, events: Display, ledger: Ledger) -> Posture:
     """Run a sweep to its end, or until it is stopped, and write what is known then."""
     from smoothscan.fleet.report import posture_of
+    from smoothscan.fleet.trend import remember, with_history
 
     started_at = datetime.now(UTC)
     selection = {**what.selection.model_dump(mode="json"), "shard": None if what.shard is None else str(what.shard)}
 
     def posture(*, stopped: bool) -> Posture:
-        return posture_of(
+        known = posture_of(
             sweep.standings.values(),
             started_at=started_at,
             registry=sweep.registry,
@@ -150,6 +154,7 @@ def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, even
             engine=engine,
             stopped=stopped,
         )
+        return with_history(known, ledger, events.warning)
 
     try:
         sweep.run()
@@ -160,7 +165,9 @@ def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, even
                 stop.args = (f"stopped; what is finished is in {what.output_dir}, and the same command goes on",)
         raise
     events.stage("write", str(what.output_dir))
-    return _write(posture(stopped=False), what, common, log=common.write_back)
+    finished = _write(posture(stopped=False), what, common, log=common.write_back)
+    remember(finished, ledger, events.warning)
+    return finished
 
 
 def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: bool) -> Posture:
@@ -176,7 +183,7 @@ def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: boo
     stores = {"tracking_uri": common.tracking_uri, "registry_uri": common.registry_uri}
     written = log_sweep(posture, folder, **stores, sweep_id=uuid.uuid4().hex)
     if written.status == "failed":
-        click.echo(f"Warning: the sweep stands, but {plain(written.message)}", err=True)
+        warn(f"the sweep stands, but {written.message}")
     posture = posture.model_copy(update={"run_id": written.run_id})
     write_index(posture, folder)
     write_posture(posture, folder)

@@ -12,6 +12,7 @@ from smoothscan.sinks.sweep_words import (
     GROUPS,
     advice,
     badge,
+    changes,
     false_alarms,
     group,
     incomplete,
@@ -67,6 +68,8 @@ def opening(posture: Posture) -> list[tuple[str, str]]:
         ("versions", f"{len(posture.models):,}: {done}, {actions.count('pending'):,} not reached"),
         ("verdicts", summary(posture)),
     ]
+    if posture.history:
+        lines.append(("changes", changes(posture)))
     if not posture.complete:
         lines.insert(0, ("warning", incomplete(posture)))
     named = {model.uri: model for model in posture.models}

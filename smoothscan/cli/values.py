@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from smoothscan.suggestions import did_you_mean
 from smoothscan.vocabulary import SPACES, SpaceName
@@ -123,11 +124,13 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only since c
     Args:
         name: what the help shows in place of the value, in capitals.
         read: the reader; its ValueError becomes a usage error.
+        known: names that the value is a list of, for shells to complete.
     """
 
-    def __init__(self, name: str, read: Callable[[str], Any]) -> None:
+    def __init__(self, name: str, read: Callable[[str], Any], known: Sequence[str] = ()) -> None:
         self.name = name
         self._read = read
+        self._known = known
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return what `value` means; fail with a usage error if it means nothing."""
@@ -137,6 +140,17 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only since c
             return self._read(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return what the value may become."""
+        return _with_known(self._known, incomplete)
+
+
+def _with_known(known: Sequence[str], incomplete: str) -> list[CompletionItem]:
+    """Return lists of names that begin with an incomplete one."""
+    before, comma, last = incomplete.rpartition(",")
+    taken = before.split(",")
+    return [CompletionItem(f"{before}{comma}{name}") for name in known if name.startswith(last) and name not in taken]
 
 
 def _choices(unknown: Sequence[str], known: Sequence[str]) -> str:

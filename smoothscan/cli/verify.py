@@ -23,6 +23,7 @@ from smoothscan.cli.shared_options import (
 )
 
 if TYPE_CHECKING:
+    from smoothscan.cli.display import Manner
     from smoothscan.cli.settings import Settings
     from smoothscan.result import ScanResult
     from smoothscan.verification import Verification
@@ -37,7 +38,7 @@ Exit codes:
   5  unsupported model
 
 \b
-Example:
+Examples:
   smoothscan check models:/digits/3 --images clean-images/ --output-dir scan-3
   smoothscan verify models:/digits/4 --against scan-3/result.json
 
@@ -63,7 +64,15 @@ Options can also stand in smoothscan.toml, as for smoothscan check.
 @process_options
 @click.pass_context
 def verify(
-    ctx: click.Context, /, uri: str, against: Path, output_dir: Path | None, quiet: bool, verbose: bool, **_values: Any
+    ctx: click.Context,
+    /,
+    uri: str,
+    against: Path,
+    output_dir: Path | None,
+    progress: Manner,
+    quiet: bool,
+    verbose: bool,
+    **_values: Any,
 ) -> None:
     """Replay the triggers that a scan saved on another version of the model, in seconds.
 
@@ -81,7 +90,7 @@ def verify(
     settings = _settings(given(ctx), saved.result)
     if output_dir is not None:
         make_folder(output_dir)
-    with listen(quiet=quiet, verbose=verbose) as events:
+    with listen("none" if quiet else progress, verbose=verbose) as events:
         if settings.file is not None:
             events.note(f"options from {settings.file}")
         found = replay(settings.config, saved, events, input_sources=settings.input_sources)

@@ -13,6 +13,7 @@ from smoothscan.cli.shared_options import log_options, registry_options, under
 from smoothscan.cli.values import Parsed, parse_seconds
 
 if TYPE_CHECKING:
+    from smoothscan.cli.display import Manner
     from smoothscan.result import ModelInfo
     from smoothscan.sinks.attestation.verification import Attestation
 
@@ -25,7 +26,7 @@ Exit codes:
   3  the attestation or the model could not be read
 
 \b
-Example:
+Examples:
   smoothscan verify-attestation attestation.json --key attest.pub \\
       --model models:/digits@champion
 """
@@ -66,6 +67,7 @@ def verify_attestation(
     max_age: float | None,
     tracking_uri: str | None,
     registry_uri: str | None,
+    progress: Manner,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -87,7 +89,7 @@ def verify_attestation(
         what = f"no signature on it was made with the key of {key}" if attestation.signatures else "it is not signed"
         click.echo(f"does not hold: {plain(what)}; nothing else was looked at")
         ctx.exit(1)
-    with listen(quiet=quiet, verbose=verbose) as events:
+    with listen("none" if quiet else progress, verbose=verbose) as events:
         now = present(model, tracking_uri=tracking_uri, registry_uri=registry_uri, events=events)
     found = objections(
         attestation.statement,

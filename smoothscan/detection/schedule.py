@@ -23,7 +23,7 @@ from smoothscan.events import Events, Ranked
 from smoothscan.smoothing.denoiser import Denoiser, StraightThrough
 from smoothscan.smoothing.noise import KeyedNoise
 from smoothscan.smoothing.smoothed import standardised
-from smoothscan.spaces.interface import Space, Trigger
+from smoothscan.spaces.interface import Shape, Space, Trigger
 from smoothscan.verdict.budget import crossing
 from smoothscan.verdict.evidence import Curves
 
@@ -133,6 +133,28 @@ def _downwards(campaign: _Campaign, first: int, attempt: int = 0) -> None:
         active = campaign.transferring(level, active)
 
 
+def expected_passes(space: Space, profile: Profile, shape: Shape, n_classes: int, subjects: Subjects) -> float:
+    """Return about how many model passes a search of one space at one noise level takes.
+
+    What a continuation finds decides how far it goes: in the middle of its budgets for one and a half levels more than
+    it has starts, and from the largest one on, which few classes transfer at, for half a level.
+    """
+    ladder = space.ladder(profile, shape)
+    if ladder.first is None:
+        levels = float(len(ladder.epsilons))
+    else:
+        levels = ladder.starts + (1.5 if ladder.first + 1 < len(ladder.epsilons) else 0.5)
+    in_full, screening = n_classes, 0.0
+    if subjects.screening:
+        in_full, screening = SAMPLED + FINALISTS, passes(n_classes, len(subjects.probes))
+    return screening + levels * in_full * _passes(space, profile, len(subjects.held_out))
+
+
+def _passes(space: Space, profile: Profile, n_images: int) -> float:
+    """Return the passes of one class at one budget."""
+    return space.effort * profile.steps * profile.n_noise + n_images / 3
+
+
 class _Campaign:
     """One search in progress: what was tried, what it gave, and how much is left.
 
@@ -169,12 +191,7 @@ class _Campaign:
         self.triggers = Triggers[tuple[int, int]](space)
         self.rates = np.zeros(self.k)
         self.spent = np.zeros(self.k)
-        # a continuation goes on for about one and a half levels more; the estimate is corrected as it goes
-        levels = self.levels if self.ladder.first is None else self.ladder.starts + 1.5
-        in_full, screening = (
-            (SAMPLED + FINALISTS, passes(self.k, len(subjects.probes))) if subjects.screening else (self.k, 0)
-        )
-        self.done, self.total = 0.0, screening + levels * in_full * self._passes()
+        self.done, self.total = 0.0, expected_passes(space, profile, classifier.input_shape, self.k, subjects)
 
     @property
     def classes(self) -> list[int]:
@@ -293,7 +310,7 @@ class _Campaign:
         return float(self.moved[t, level].sum() / max(int((self.clean != t).sum()), 1))
 
     def _passes(self) -> float:
-        return self.space.effort * self.profile.steps * self.profile.n_noise + len(self.images) / 3
+        return _passes(self.space, self.profile, len(self.images))
 
     def _advance(self, passes: float) -> None:
         self.done += passes

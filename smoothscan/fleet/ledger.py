@@ -11,6 +11,7 @@ written twice.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 import uuid
@@ -30,6 +31,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from smoothscan.credentials import without_credentials
 from smoothscan.errors import ConfigError, LedgerError
+from smoothscan.posture import PastSweep
 from smoothscan.result import ScanResult, WriteBack
 from smoothscan.sinks.mlflow_registry import VALID_FOR
 from smoothscan.sources.inventory import Registered
@@ -61,6 +63,17 @@ _SCANS = sql.Table(
     sql.Column("place", sql.String(500), nullable=False),
     sql.Index("smoothscan_scans_of_version", "registry", "name", "version"),
     sql.Index("smoothscan_scans_of_bytes", "model_digest", "config_digest"),
+)
+_SWEEPS = sql.Table(
+    "smoothscan_sweeps",
+    _TABLES,
+    sql.Column("sweep_id", sql.String(32), primary_key=True),
+    sql.Column("registry", sql.String(500), nullable=False),
+    sql.Column("scope", sql.String(80), nullable=False),
+    sql.Column("finished_at", sql.Float, nullable=False),
+    sql.Column("summary", sql.Text, nullable=False),
+    sql.Column("states", sql.LargeBinary(2**30)),
+    sql.Index("smoothscan_sweeps_of_scope", "registry", "scope", "finished_at"),
 )
 _ABANDONED = 3600.0
 """Seconds after which nobody is at a scan any more that was judged but not recorded."""
@@ -241,13 +254,52 @@ class Ledger:
             return None
         return result.model_copy(update={"write_back": written})
 
+    def record_sweep(self, registry: str, scope: str, past: PastSweep, states: Mapping[str, str]) -> None:
+        """Note how a registry stands after a finished sweep.
+
+        Args:
+            registry: the registry; see `registry_name`.
+            scope: digest of the selection.
+            past: the sweep in numbers.
+            states: verdict or status of every version, by URI. Kept until the next sweep of the same scope.
+        """
+        same = (_SWEEPS.c.registry == registry, _SWEEPS.c.scope == scope)
+        with self._reached(), self._engine.begin() as connection:
+            connection.execute(_SWEEPS.update().where(*same).values(states=None))
+            connection.execute(
+                _SWEEPS.insert().values(
+                    sweep_id=uuid.uuid4().hex,
+                    registry=registry,
+                    scope=scope,
+                    finished_at=time.time(),
+                    summary=past.model_dump_json(),
+                    states=zlib.compress(json.dumps(states).encode("ascii")),
+                )
+            )
+
+    def past_sweeps(self, registry: str, scope: str, limit: int) -> tuple[tuple[PastSweep, ...], dict[str, str]]:
+        """Return the last finished sweeps of a scope, the oldest first, and the states of the versions after the last.
+
+        Args:
+            registry: the registry.
+            scope: digest of the selection.
+            limit: most sweeps to return.
+        """
+        wanted = sql.select(_SWEEPS.c.summary, _SWEEPS.c.states)
+        wanted = wanted.where(_SWEEPS.c.registry == registry, _SWEEPS.c.scope == scope)
+        with self._reached(), self._engine.connect() as connection:
+            rows = connection.execute(wanted.order_by(_SWEEPS.c.finished_at.desc()).limit(limit)).all()
+        states = json.loads(zlib.decompress(rows[0].states)) if rows else {}
+        return tuple(PastSweep.model_validate_json(row.summary) for row in reversed(rows)), states
+
     def _make_tables(self) -> None:
-        try:
-            _TABLES.create_all(self._engine)
-        except SQLAlchemyError:
-            # Of several processes that start on a new database at once, all but one are told that it is there.
-            if not sql.inspect(self._engine).has_table(_SCANS.name):
-                raise
+        for table in _TABLES.sorted_tables:
+            try:
+                table.create(self._engine, checkfirst=True)
+            except SQLAlchemyError:
+                # Of several processes that start on a new database at once, all but one are told that it is there.
+                if not sql.inspect(self._engine).has_table(table.name):
+                    raise
 
     def _update(self, scan_id: str, **values: Any) -> None:
         with self._reached(), self._engine.begin() as connection:

@@ -45,7 +45,7 @@ def posture_of(
         selection=dict(selection),
         engine=engine,
         models=ordered,
-        counts=dict(Counter(_count_as(each) for each in ordered)),
+        counts=dict(Counter(count_as(each) for each in ordered)),
         unscanned_promoted=tuple(each.uri for each in ordered if each.aliases and each.action == "pending"),
         discoveries=discoveries(ordered),
         exit_code=min(codes, key=_BADNESS.index, default=0),
@@ -58,7 +58,8 @@ def _worst_first(standing: Standing) -> tuple[int, float, str, int]:
     return _BADNESS.index(code), -(standing.score or 0.0), standing.name, int(standing.version)
 
 
-def _count_as(standing: Standing) -> str:
+def count_as(standing: Standing) -> str:
+    """Return the verdict of a version, or its status where there is none."""
     if standing.status is None:
         return "unscanned"
     return standing.verdict or standing.status

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +21,9 @@ from smoothscan.fleet.engines.interface import Engine, Job, Outcome
 from smoothscan.fleet.folders import WORK, place_of
 from smoothscan.fleet.ledger import Ledger
 from smoothscan.fleet.plan import Order, Planned, Shard, plan, why_due
+from smoothscan.fleet.recording import Recorder
 from smoothscan.fleet.standing import standing_of, standing_so_far, summary
+from smoothscan.fleet.upkeep import Amiss, amiss, put_right
 from smoothscan.packed import PackedError, unpack
 from smoothscan.posture import Standing
 from smoothscan.publish import REPORT, RESULT, clear_up, deliver, publish
@@ -106,6 +109,7 @@ class Sweep:
         self._waiting: deque[_Task] = deque()
         self._under_way: dict[str, _Task] = {}
         self._done = 0
+        self._recorder = Recorder("")
         self.standings: dict[str, Standing] = {}
         """What is known of every version that was listed, by URI."""
 
@@ -148,18 +152,25 @@ class Sweep:
         planned = self.look()
         self._work.mkdir(parents=True, exist_ok=True)
         self._clear()
-        recorded = self._record_what_was_left(planned)
-        for each in planned:
-            if not each.due and each.version.uri not in recorded:
-                self._keep(each)
-        tasks = [_Task(each) for each in planned if each.due or (self._options.check_files and each.known)]
-        self._waiting.extend(tasks)
-        self._watcher.stage("scan", f"{len(tasks)} of {len(planned)} versions, {self._engine.describe()}")
+        self._recorder = Recorder(self._registry)
         try:
-            for outcome in self._engine.run(self._take):
+            recorded = self._record_what_was_left(planned)
+            for each in planned:
+                if not each.due and each.version.uri not in recorded:
+                    self._keep(each)
+            tasks = [_Task(each) for each in planned if each.due or (self._options.check_files and each.known)]
+            self._waiting.extend(tasks)
+            self._watcher.stage("scan", f"{len(tasks)} of {len(planned)} versions, {self._engine.describe()}")
+            for outcome in self._engine.run(self._take, self._tell_recorded):
+                self._tell_recorded()
                 self._settle(outcome)
+            while (standing := self._recorder.take(wait=True)) is not None:
+                self._tell(standing)
+            self._put_right([each for each in planned if not each.due and each.version.uri not in recorded])
         finally:
             self._engine.close()
+            for standing in self._recorder.stop():
+                self._tell(standing)
             self._clear()
         for path in self._work.glob(f"*{_PACKED}"):
             path.unlink(missing_ok=True)
@@ -259,6 +270,33 @@ class Sweep:
             standing = standing_of(planned, result, "kept", **where)
         self.standings[standing.uri] = standing
 
+    def _put_right(self, kept: list[Planned]) -> None:
+        """Write back what the registry did not take, or somebody has changed there, up to the first refusal."""
+        wrong = [(each, why) for each in kept if (why := amiss(each, self.standings[each.version.uri]))]
+        if not wrong:
+            return
+        self._watcher.stage("write back", f"{len(wrong)} earlier results")
+        for done, standing in enumerate(self._put_right_all(wrong), 1):
+            self.standings[standing.uri] = standing
+            self._watcher.progress(done, len(wrong))
+            if standing.write_back.status == "failed":
+                left = f", nor are {len(wrong) - done} others tried" if len(wrong) > done else ""
+                message = standing.write_back.message
+                self._watcher.warning(f"{standing.uri} is not written back{left}: {message}")
+            if not standing.rewritten:
+                break
+        for standing in self._recorder.stop():
+            self.standings[standing.uri] = standing
+
+    def _put_right_all(self, wrong: list[tuple[Planned, Amiss]]) -> Iterator[Standing]:
+        for each, why in wrong:
+            standing = self.standings[each.version.uri]
+            self._recorder.add(partial(put_right, each, standing, why, self._registry, self._ledger, self._judge))
+            if self._recorder.is_full and (ended := self._recorder.take(wait=True)) is not None:
+                yield ended
+        while (ended := self._recorder.take(wait=True)) is not None:
+            yield ended
+
     def _where(self, config: ScanConfig) -> dict[str, str | None]:
         """Return where the results of a version are, relative to the sweep's folder."""
         folder = config.output_dir.relative_to(self._options.output_dir).as_posix()
@@ -287,12 +325,20 @@ class Sweep:
         return recorded
 
     def _record(self, scan_id: str, planned: Planned, result: ScanResult, exhibits: Exhibits, *, attempts: int) -> None:
+        """Record a scan soon; the thread that does so leaves standings and watcher alone."""
+        self._recorder.add(lambda: self._recorded(scan_id, planned, result, exhibits, attempts))
+        while self._recorder.is_full and (standing := self._recorder.take(wait=True)) is not None:
+            self._tell(standing)
+
+    def _recorded(
+        self, scan_id: str, planned: Planned, result: ScanResult, exhibits: Exhibits, attempts: int
+    ) -> Standing:
         order = planned.order
         clear_up(order.config.output_dir)
         result = deliver(result, exhibits, order.config, order.provenance, Silent(), scan_id=scan_id)
         self._ledger.record(scan_id, result.write_back)
         (self._work / f"{scan_id}{_PACKED}").unlink(missing_ok=True)
-        self._tell(standing_of(planned, result, "scanned", attempts=attempts, **self._where(order.config)))
+        return standing_of(planned, result, "scanned", attempts=attempts, **self._where(order.config))
 
     def _clear(self) -> None:
         """Remove what workers left, and sweeps that were killed; finished scans stay until they are recorded."""
@@ -301,7 +347,12 @@ class Sweep:
         for folder in (self._work, self._options.output_dir):
             remove_drafts(folder)
 
+    def _tell_recorded(self) -> None:
+        while (standing := self._recorder.take(wait=False)) is not None:
+            self._tell(standing)
+
     def _tell(self, standing: Standing) -> None:
         self.standings[standing.uri] = standing
         self._done += 1
-        self._watcher.settled(standing, self._done, self._done + len(self._waiting) + len(self._under_way))
+        left = len(self._waiting) + len(self._under_way) + self._recorder.pending
+        self._watcher.settled(standing, self._done, self._done + left)

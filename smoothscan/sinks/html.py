@@ -44,6 +44,6 @@ def render(result: ScanResult, exhibits: Exhibits, *, redact_images: bool, comma
     return render_page(
         "report.html.j2",
         context(result, exhibits, redact_images, command),
-        styles=["report.css"],
+        styles=["base.css", "report.css"],
         scripts=["report.js", "sorting.js"],
     )

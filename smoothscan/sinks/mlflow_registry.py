@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smoothscan._version import __version__
+from smoothscan.posture import Standing
 from smoothscan.result import ScanResult, WriteBack
 from smoothscan.sinks import runs
 from smoothscan.sinks.runs import MAX_TAG, PREFIX
@@ -86,14 +87,9 @@ def version_tags(result: ScanResult, run_id: str | None) -> dict[str, str | None
 
     A scan that did not complete replaces an older verdict by the word for what happened: `failed`, `refused`, ...
     """
-    completed = result.status == "completed" and result.verdict is not None
     scanned_at = runs.timestamp(result.finished_at)
     return {
-        "verdict": result.verdict if completed else result.status,
-        "score": f"{result.score:.6g}" if completed and result.score is not None else None,
-        "target_classes": json.dumps(result.target_classes) if completed else None,
-        "model_digest": result.model.digest,
-        "config_digest": result.config_digest,
+        **_found(result, result.model.digest),
         "scanned_at": scanned_at.isoformat(timespec="seconds"),
         "version": __version__,
         "run_id": run_id,
@@ -101,16 +97,59 @@ def version_tags(result: ScanResult, run_id: str | None) -> dict[str, str | None
     }
 
 
-def _tag(client: MlflowClient, result: ScanResult, run_id: str | None) -> None:
+def known_tags(standing: Standing) -> dict[str, str | None]:
+    """Return the tags that a version should have, as far as they are known without its result; None for none."""
+    tags = {**_found(standing, standing.model_digest), "run_id": standing.write_back.run_id}
+    return {PREFIX + tag: value and value[:MAX_TAG] for tag, value in tags.items()}
+
+
+def _found(known: ScanResult | Standing, model_digest: str | None) -> dict[str, str | None]:
+    completed = known.status == "completed" and known.verdict is not None
+    return {
+        "verdict": known.verdict if completed else known.status,
+        "score": f"{known.score:.6g}" if completed and known.score is not None else None,
+        "target_classes": json.dumps(known.target_classes) if completed else None,
+        "model_digest": model_digest,
+        "config_digest": known.config_digest,
+    }
+
+
+def tag_again(result: ScanResult, *, tracking_uri: str | None, registry_uri: str | None) -> WriteBack | None:
+    """Put the tags of a version right that was written back before; None if nothing was wrong with them.
+
+    Args:
+        result: the scan, with what became of its write-back then.
+        tracking_uri: MLflow tracking server; None for MLflow's own setting.
+        registry_uri: MLflow model registry; None for MLflow's own setting.
+    """
+    from mlflow import MlflowClient
+
+    before = result.write_back
+    with runs.quick_and_quiet():
+        try:
+            changed = _tag(MlflowClient(tracking_uri, registry_uri), result, before.run_id)
+        except Exception as error:
+            message = f"the tags were changed, and could not be put right: {runs.reason(error)}"
+            return before.model_copy(update={"status": "failed", "tagged": False, "message": message})
+    return before if changed else None
+
+
+def _tag(client: MlflowClient, result: ScanResult, run_id: str | None) -> bool:
+    """Set the tags that a version does not have yet; return whether there were any."""
     name, version = str(result.model.name), str(result.model.version)
     present = client.get_model_version(name, version).tags
+    changed = False
     # The verdict comes first: should the server be lost half-way, no older `clean` is left standing.
     for tag, value in version_tags(result, run_id).items():
-        key = PREFIX + tag
-        if value is not None:
-            client.set_model_version_tag(name, version, key, value[:MAX_TAG])
-        elif key in present:
+        key, wanted = PREFIX + tag, value and value[:MAX_TAG]
+        if wanted == present.get(key):
+            continue  # each request costs a server with passwords a quarter of a second
+        if wanted is None:
             client.delete_model_version_tag(name, version, key)
+        else:
+            client.set_model_version_tag(name, version, key, wanted)
+        changed = True
+    return changed
 
 
 def _open_run(client: MlflowClient, result: ScanResult, scan_id: str | None) -> str:

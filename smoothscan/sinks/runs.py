@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from smoothscan._version import __version__
 from smoothscan.credentials import without_credentials
 from smoothscan.surroundings import environment, quiet
+from smoothscan.vocabulary import OUR_TAGS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, Run
 
 EXPERIMENT = "smoothscan"
-PREFIX = "smoothscan."
+PREFIX = OUR_TAGS
 MAX_TAG = 5000
 """Longest value of a tag in characters."""
 

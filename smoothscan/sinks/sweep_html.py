@@ -35,6 +35,6 @@ def render(posture: Posture) -> str:
     return render_page(
         "index.html.j2",
         context(posture),
-        styles=["report.css", "index.css"],
-        scripts=["index.js", "sorting.js"],
+        styles=["base.css", "index.css"],
+        scripts=["index.js"],
     )

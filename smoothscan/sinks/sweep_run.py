@@ -10,7 +10,17 @@ from smoothscan.posture import Posture
 from smoothscan.result import WriteBack
 from smoothscan.sinks import runs
 from smoothscan.sinks.runs import PREFIX
-from smoothscan.sinks.sweep_words import false_alarms, grouped, headline, is_not_written, is_stale, is_waived, summary
+from smoothscan.sinks.sweep_words import (
+    changed,
+    changes,
+    false_alarms,
+    grouped,
+    headline,
+    is_not_written,
+    is_stale,
+    is_waived,
+    summary,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,7 +84,7 @@ def _fill_run(client: MlflowClient, run: Run, posture: Posture, folder: Path) ->
 
 
 def _tags(posture: Posture) -> dict[str, str]:
-    said = [headline(posture), summary(posture), false_alarms(posture)]
+    said = [headline(posture), summary(posture), changes(posture), false_alarms(posture)]
     return {
         f"{PREFIX}exit_code": str(posture.exit_code),
         f"{PREFIX}complete": str(posture.complete).lower(),
@@ -96,6 +106,7 @@ def _metrics(posture: Posture) -> dict[str, float | None]:
         "stale": sum(is_stale(model, posture.finished_at) for model in models),
         "not_written_back": sum(map(is_not_written, models)),
         "unscanned_promoted": len(posture.unscanned_promoted),
+        **({str(name): n for name, n in changed(posture).items()} if posture.history else {}),
         "seconds": wall.total_seconds(),
         "scan_seconds": sum(model.seconds or 0 for model in models if model.action == "scanned"),
         "exit_code": posture.exit_code,

@@ -2,64 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import urlencode
+
+from markupsafe import Markup
 
 from smoothscan._version import __version__
-from smoothscan.posture import Posture, Standing
+from smoothscan.posture import Change, Posture
+from smoothscan.sinks import sweep_trend as trend
 from smoothscan.sinks import sweep_words as words
-from smoothscan.sinks.sweep_words import GROUPS, Group
-from smoothscan.sinks.text import count, duration, moment, number, probability, shorten
+from smoothscan.sinks.sweep_rows import MARKS, RANKS, Line, as_data, instant, line
+from smoothscan.sinks.sweep_words import CHANGES, GROUPS, Group
+from smoothscan.sinks.text import count, duration, moment, number, probability
 
-SHOWN_PROMOTED = 12
+SHOWN_ROWS = 100
+"""Versions that the page shows at a time; without its script, the worst ones."""
+SHOWN_PROMOTED = 6
 """Promoted versions without a scan that are shown at once; the others are folded away."""
+SHOWN_CHANGES = 6
+"""Versions that are named of each change."""
+SHOWN_REASONS = 8
+"""Reasons why versions have no verdict that are named; the most frequent ones."""
 
-_ALIASES = 8  # shown of one version
-_LABELS = 4  # target classes shown of one version
-_NARROW, _WIDE = 32, 220  # columns of a label or an alias, and of a reason
+_NAMED: tuple[Change, ...] = ("newly_flagged", "not_judged_since", "no_longer_flagged")
+"""Changes of which versions are named; of the others their number is enough."""
 _THINNEST = 0.6  # per cent of the bar, so that one version among thousands can be seen
 
-Fact = tuple[str, str, str]
-
-
-@dataclass(frozen=True)
-class Instant:
-    """A time in UTC."""
-
-    iso: str
-    """For the browser; empty for what is no time."""
-    seconds: int | str
-    """Since 1970, for sorting; empty for what is no time."""
-    day: str
-    minute: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """One version in the table."""
-
-    model: Standing
-    group: Group
-    state: str
-    """How the badge looks: the verdict, or the group where there is none."""
-    badge: str
-    rank: int
-    """Place of its verdict, the worst first."""
-    href: str
-    """Its report; empty if there is none."""
-    aliases: tuple[str, ...]
-    stage: str
-    due: str
-    """Why it is due; empty where its badge says so."""
-    targets: tuple[str, ...]
-    scanned: Instant
-    expires: Instant
-    reason: str
-    marks: tuple[tuple[str, str], ...]
-    """Name of a property by which the table can be filtered, and what is said of it."""
+Fact = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -73,109 +46,108 @@ class Segment:
     """Left end, in per cent of the bar."""
     width: float
     """In per cent of the bar."""
+    show: str
+    """Fragment that filters the table."""
 
 
-MARKS: dict[str, str] = {
-    "promoted": "promoted",
-    "due": "due",
-    "stale": "stale",
-    "waived": "waived",
-    "unwritten": "not written back",
-}
-"""Properties by which the table can be filtered."""
+@dataclass(frozen=True)
+class Changed:
+    """What became of some versions since the sweep before."""
 
-_RANKS = {state: rank for rank, state in enumerate(("backdoored", "suspicious", *GROUPS))}
+    kind: Change
+    text: str
+    n: int
+    show: str
+    """Fragment that filters the table."""
+    named: tuple[Line, ...]
+    """The worst of them; none where the number is enough."""
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """Why some versions have no verdict."""
+
+    state: str
+    badge: str
+    reason: str
+    n: int
+    promoted: int
+    show: str
+    """Fragment that filters the table."""
 
 
 def context(posture: Posture) -> dict[str, Any]:
     """Return the variables of the template."""
-    lines = [line(model, posture.finished_at) for model in posture.models]
-    tone = words.tone(posture)
-    groups, marks = words.grouped(posture.models), Counter(name for one in lines for name, _ in one.marks)
+    uncovered = set(posture.unscanned_promoted)
+    lines = [line(model, posture.finished_at, uncovered=model.uri in uncovered) for model in posture.models]
+    marks = Counter(name for one in lines for name, _ in one.marks)
+    segments, unjudged = tuple(_segments(lines)), tuple(_unjudged(lines))
     return {
         "posture": posture,
         "version": __version__,
-        "tone": tone,
+        "tone": words.tone(posture),
         "headline": words.headline(posture),
         "summary": words.summary(posture),
         "advice": words.advice(posture),
         "incomplete": words.incomplete(posture),
         "false_alarms": words.false_alarms(posture),
         "facts": _facts(posture, marks),
-        "segments": tuple(_segments(lines)),
+        "segments": segments,
+        "states": [(s.state, s.text, s.n) for s in segments],
+        "charts": trend.charts(posture),
+        "chart_height": trend.HEIGHT,
+        "sweeps": trend.rows(posture),
+        "sweep_columns": trend.COLUMNS,
+        "before": moment(posture.history[-1].finished_at) if posture.history else "",
+        "changed": tuple(_changed(posture, lines)),
         "promoted": _promoted(posture, lines),
         "shown_promoted": SHOWN_PROMOTED,
+        "unjudged": unjudged[:SHOWN_REASONS],
+        "other_reasons": len(unjudged[SHOWN_REASONS:]),
         "lines": lines,
-        "groups": [(name, GROUPS[name], n) for name, n in groups.items() if n],
+        "shown_rows": SHOWN_ROWS,
+        "data": _data(lines),
         "marks": [(name, text, marks[name]) for name, text in MARKS.items() if marks[name]],
+        "changes": [(name, CHANGES[name], n) for name, n in words.changed(posture).items() if n],
         "about": tuple(_about(posture)),
         "environment": tuple(sorted(posture.environment.items())),
-        "finished": _instant(posture.finished_at),
+        "finished": instant(posture.finished_at),
         "number": number,
         "probability": probability,
         "count": count,
     }
 
 
-def line(model: Standing, at: str) -> Line:
-    """Return how the page shows one version.
-
-    Args:
-        model: the version.
-        at: end of the sweep, ISO 8601.
-    """
-    group = words.group(model)
-    state = model.verdict or group if group == "flagged" else group
-    names = model.labels or tuple(map(str, model.target_classes))
-    return Line(
-        model=model,
-        group=group,
-        state=state,
-        badge=words.badge(model),
-        rank=_RANKS[state],
-        href=href(model.report),
-        aliases=_few(model.aliases, _ALIASES),
-        stage=shorten(model.stage or "", _NARROW),
-        due=_due(model),
-        targets=_few(names, _LABELS),
-        scanned=_instant(model.scanned_at),
-        expires=_instant(model.expires_at),
-        reason=shorten(model.reason, _WIDE),
-        marks=tuple(_marks(model, at)),
-    )
+def _data(lines: Sequence[Line]) -> Markup:
+    """Return all versions as JSON that cannot end the element it stands in, nor be taken for markup."""
+    text = json.dumps([as_data(one) for one in lines], ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704  (no character of markup is left)
 
 
-def href(path: str | None) -> str:
-    """Return a link to a file below the page's folder; empty for what leads elsewhere.
-
-    The path is made of names from the registry: no part of it may be taken for a scheme, a host or a way up.
-    """
-    parts = (path or "").replace("\\", "/").split("/")
-    if any(part in ("", ".", "..") for part in parts):
-        return ""
-    return "./" + "/".join(quote(part, safe="", errors="replace") for part in parts)
+def _show(**filters: str) -> str:
+    """Return the fragment by which the page's script filters the table; see index.js."""
+    return "#" + urlencode(filters, errors="replace")
 
 
-def _marks(model: Standing, at: str) -> Iterator[tuple[str, str]]:
-    if model.aliases:
-        yield "promoted", ""
-    if model.action == "pending":
-        yield "due", f"due: {_due(model)}".removesuffix(": ")
-    if words.is_stale(model, at):
-        yield "stale", "" if model.action == "pending" else "expired"
-    if model.waived:
-        yield "waived", "waived" if words.is_waived(model) else count(model.waived, "waived finding")
-    if words.is_not_written(model):
-        yield "unwritten", f"not written back: {shorten(model.write_back.message, 2 * _NARROW)}".removesuffix(": ")
+def _changed(posture: Posture, lines: Sequence[Line]) -> Iterator[Changed]:
+    for kind, n in words.changed(posture).items():
+        if n:
+            found = [one for one in lines if one.model.change == kind] if kind in _NAMED else []
+            yield Changed(kind, CHANGES[kind], n, _show(change=kind), tuple(found[:SHOWN_CHANGES]))
 
 
-def _due(model: Standing) -> str:
-    return "" if model.due == words.badge(model) else shorten(model.due, _NARROW)
-
-
-def _few(names: Sequence[str], limit: int) -> tuple[str, ...]:
-    shown = tuple(shorten(name, _NARROW) for name in names[:limit])
-    return (*shown, f"and {len(names) - limit:,} more") if len(names) > limit else shown
+def _unjudged(lines: Sequence[Line]) -> Iterator[Unjudged]:
+    """Yield the reasons why versions have no verdict, the most frequent first."""
+    without: tuple[Group, ...] = ("failed", "inconclusive", "unsupported")
+    found: dict[tuple[Group, str, str], list[Line]] = {}
+    for one in lines:
+        if one.group in without:
+            found.setdefault((one.group, one.badge, one.reason), []).append(one)
+    for (group, badge, reason), those in sorted(found.items(), key=lambda item: -len(item[1])):
+        promoted = sum(bool(one.aliases) for one in those)
+        yield Unjudged(group, badge, reason, len(those), promoted, _show(verdict=group, q=reason))
 
 
 def _promoted(posture: Posture, lines: Sequence[Line]) -> list[tuple[str, Line | None]]:
@@ -186,12 +158,13 @@ def _promoted(posture: Posture, lines: Sequence[Line]) -> list[tuple[str, Line |
 
 def _segments(lines: Sequence[Line]) -> Iterator[Segment]:
     counted = Counter(one.state for one in lines)
-    found = [(state, counted[state]) for state in _RANKS if counted[state]]
+    found = [(state, counted[state]) for state in RANKS if counted[state]]
     widths = [max(_THINNEST, 100 * n / len(lines)) for _, n in found]
     x = 0.0
     for (state, n), width in zip(found, widths, strict=True):
         share = 100 * width / sum(widths)
-        yield Segment(state, {str(name): text for name, text in GROUPS.items()}.get(state, state), n, x, share)
+        text = {str(name): text for name, text in GROUPS.items()}.get(state, state)
+        yield Segment(state, text, n, x, share, _show(verdict=state))
         x += share
 
 
@@ -201,11 +174,13 @@ def _facts(posture: Posture, marks: Counter[str]) -> Iterator[Fact]:
         "Versions",
         f"{len(posture.models):,}",
         f"{actions['scanned']:,} scanned now, {actions['kept']:,} still valid, {actions['pending']:,} not reached",
+        "",
     )
-    yield "Promoted, no scan holds", f"{len(posture.unscanned_promoted):,}", f"of {marks['promoted']:,} with an alias"
-    yield "Stale", f"{marks['stale']:,}", "scanned once, due again"
-    yield "Waived", f"{marks['waived']:,}", "findings that somebody answers for"
-    yield "Not written back", f"{marks['unwritten']:,}", "results kept here only"
+    uncovered = f"{len(posture.unscanned_promoted):,}"
+    yield "Promoted, no scan holds", uncovered, f"of {marks['promoted']:,} with an alias", _show(only="uncovered")
+    yield "Stale", f"{marks['stale']:,}", "scanned once, due again", _show(only="stale")
+    yield "Waived", f"{marks['waived']:,}", "findings that somebody answers for", _show(only="waived")
+    yield "Not written back", f"{marks['unwritten']:,}", "results kept here only", _show(only="unwritten")
 
 
 def _about(posture: Posture) -> Iterator[tuple[str, str]]:
@@ -223,10 +198,3 @@ def _about(posture: Posture) -> Iterator[tuple[str, str]]:
     yield "time of the scans", duration(spent)
     yield "exit code", str(posture.exit_code)
     yield "MLflow run", posture.run_id or "none"
-
-
-def _instant(iso: str | None) -> Instant:
-    found = words.instant(iso)
-    if found is None:
-        return Instant("", "", *2 * (shorten(iso or "", _NARROW),))
-    return Instant(f"{found:%Y-%m-%dT%H:%MZ}", int(found.timestamp()), f"{found:%Y-%m-%d}", f"{found:%Y-%m-%d %H:%M}")

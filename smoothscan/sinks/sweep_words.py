@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from smoothscan.posture import Posture, Standing
-from smoothscan.sinks.text import count, number, percent
+from smoothscan.posture import Change, PastSweep, Posture, Standing
+from smoothscan.sinks.text import count, moment, number, percent
 from smoothscan.sinks.words import Tone
 
 Group = Literal["flagged", "failed", "inconclusive", "unsupported", "unscanned", "clear"]
@@ -22,6 +22,15 @@ GROUPS: dict[Group, str] = {
     "clear": "no trigger found",
 }
 """How a version can stand, the worst first, in words."""
+
+CHANGES: dict[Change, str] = {
+    "newly_flagged": "newly flagged",
+    "not_judged_since": "not judged any more",
+    "no_longer_flagged": "no longer flagged",
+    "judged_since": "judged now, no trigger found",
+    "new": "new",
+}
+"""What can become of a version from one sweep to the next, the most urgent first, in words."""
 
 _WITHOUT_VERDICT: tuple[Group, ...] = ("failed", "inconclusive", "unsupported", "unscanned")
 
@@ -66,6 +75,38 @@ def is_stale(model: Standing, at: str) -> bool:
 def is_not_written(model: Standing) -> bool:
     """Whether the registry did not take the result of a version."""
     return model.write_back.status == "failed"
+
+
+def changed(posture: Posture) -> dict[Change, int]:
+    """Return the number of versions of every change since the sweep before, the most urgent first."""
+    counted = Counter(model.change for model in posture.models)
+    return {name: counted[name] for name in CHANGES}
+
+
+def changes(posture: Posture) -> str:
+    """Return what changed since the sweep before, in a sentence; empty if there was none."""
+    if not posture.history:
+        return ""
+    before, now = posture.history[-1], in_numbers(posture)
+    told = [f"{n:,} {CHANGES[name]}" for name, n in changed(posture).items() if n]
+    if posture.gone:
+        told.append(f"{len(posture.gone):,} gone")
+    flagged = f"flagged {before.flagged:,} then, {now.flagged:,} now"
+    return f"Since the sweep of {moment(before.finished_at)}: {', '.join(told) or 'nothing changed'} ({flagged})."
+
+
+def in_numbers(posture: Posture) -> PastSweep:
+    """Return a sweep as those that come after it know it."""
+    return PastSweep(
+        started_at=posture.started_at,
+        finished_at=posture.finished_at,
+        versions=len(posture.models),
+        counts=dict(sorted(posture.counts.items())),
+        flagged=grouped(posture.models)["flagged"],
+        waived=sum(map(is_waived, posture.models)),
+        unscanned_promoted=len(posture.unscanned_promoted),
+        exit_code=posture.exit_code,
+    )
 
 
 def tone(posture: Posture) -> Tone:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from smoothscan.errors import ConfigError
 from smoothscan.sources.mlflow_errors import is_missing, mlflow_exception, reported, shown
 from smoothscan.sources.mlflow_registry import client_of
 from smoothscan.surroundings import environment
+from smoothscan.vocabulary import OUR_TAGS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _PAGE = 1000
 """Entries that the registry is asked for at once."""
 _LISTING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_REACHING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _FILTER = "Write it as in MLflow: \"name = 'signs'\", \"tags.team = 'vision'\"; --name takes patterns of names."
 _NO_STAGE = "None"
 """What MLflow calls the stage of a version that has none."""
@@ -70,6 +72,8 @@ class Registered:
     """Its aliases, sorted."""
     stage: str | None = None
     """Its stage; None for none."""
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Those of its tags that are ours, as they are now, whoever wrote them. Nothing may be decided by them."""
 
     @property
     def uri(self) -> str:
@@ -101,6 +105,18 @@ def registered_versions(
             found = [_registered(each, aliases.get((each.name, str(each.version)), ())) for each in versions]
     chosen = {(each.name, each.version): each for each in found if selection.matches(each)}
     return tuple(sorted(chosen.values(), key=lambda each: (each.name, int(each.version))))
+
+
+def reach(*, tracking_uri: str | None, registry_uri: str | None) -> tuple[str, bool]:
+    """Ask a registry for one model; return the registry's name, and whether it has any.
+
+    Raises:
+        RegistryError: it did not answer, or refused.
+    """
+    with environment(_REACHING), reported("the registry"):
+        client, _ = client_of(tracking_uri, registry_uri)
+        found = client.search_registered_models(max_results=1)
+    return registry_name(tracking_uri, registry_uri), bool(found)
 
 
 def registry_name(tracking_uri: str | None, registry_uri: str | None) -> str:
@@ -172,4 +188,5 @@ def _registered(version: ModelVersion, aliases: Sequence[str]) -> Registered:
         created=(version.creation_timestamp or 0) / 1000,
         aliases=tuple(sorted(aliases)),
         stage=None if version.current_stage in (None, "", _NO_STAGE) else str(version.current_stage),
+        tags={tag: value for tag, value in version.tags.items() if tag.startswith(OUR_TAGS)},
     )

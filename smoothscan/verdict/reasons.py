@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from smoothscan.result import CalibrationUse, ClassResult, PairsResult, VerdictName
 from smoothscan.vocabulary import SPACES, SpaceName, share
 
+_LABEL = 100
+"""Characters of a label: models name their classes as they like, and the rest of a sentence has to be read as well."""
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -63,7 +66,8 @@ def reasons(found: Findings) -> tuple[str, ...]:
 
 def _name(found: Findings, t: int) -> str:
     label = found.classes[t].label
-    return f"{t}" if label == str(t) else f"{t} ({label})"
+    short = label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
+    return f"{t}" if label == str(t) else f"{t} ({short})"
 
 
 def _ordinary(found: Findings, c: ClassResult) -> str:

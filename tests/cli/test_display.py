@@ -47,7 +47,7 @@ def test_a_verbose_log_gets_the_rest(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with listen(quiet=True, verbose=True) as display:
+    with listen("none", verbose=True) as display:
         display.stage("invert")
         display.progress(1, 2)
         display.ranking(RANKING)

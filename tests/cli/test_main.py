@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 import smoothscan as package
 from smoothscan.cli.check import check
+from smoothscan.cli.display import Manner
 from smoothscan.cli.main import LazyGroup
 from smoothscan.cli.main import smoothscan as group
 from smoothscan.config import Denoising, Layout, Precision, ProfileName, ReportFormat, Resize
@@ -32,6 +33,7 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["--help"],
         ["--version"],
         ["check", "--help"],
+        ["report", "--help"],
         ["verify-attestation", "--help"],
         ["verify", "--help"],
         ["calibrate", "--help"],
@@ -39,6 +41,8 @@ def run_in_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["sweep", "--help"],
         ["serve", "--help"],
         ["doctor", "--help"],
+        ["completion", "--help"],
+        ["completion", "bash"],
         ["demo", "--help"],
     ],
 )
@@ -66,7 +70,9 @@ def test_version(smoothscan: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["chekc"], "No such command"),
+        (["chekc"], "No such command 'chekc'. Did you mean check?"),
+        (["denoiser", "trian"], "Did you mean train?"),
+        (["zzz"], "No such command 'zzz'.\n"),
         (["check"], "Missing argument"),
         (["check", "models:/x/1", "--imgs", "x"], "No such option"),
     ],
@@ -87,7 +93,19 @@ def commands() -> dict[str, click.Command]:
 
 def test_the_list_of_commands_says_what_the_commands_say() -> None:
     help_text = " ".join(CliRunner().invoke(group, ["--help"]).output.split())
-    names = {"check", "sweep", "serve", "verify", "verify-attestation", "calibrate", "denoiser", "doctor", "demo"}
+    names = {
+        "check",
+        "report",
+        "sweep",
+        "serve",
+        "verify",
+        "verify-attestation",
+        "calibrate",
+        "denoiser",
+        "doctor",
+        "demo",
+        "completion",
+    }
     assert set(commands()) == names
     for name, one in commands().items():
         assert f"{name} {one.get_short_help_str(200)}" in help_text
@@ -111,6 +129,7 @@ def test_choices_are_those_of_the_configuration() -> None:
         "resize": Resize,
         "fail_on": FailOn,
         "precision": Precision,
+        "progress": Manner,
     }
     choices = {param.name: param.type.choices for param in check.params if isinstance(param.type, click.Choice)}
     assert {name: tuple(values) for name, values in choices.items()} == {n: get_args(k) for n, k in kinds.items()}

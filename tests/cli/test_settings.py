@@ -105,7 +105,7 @@ def test_every_option_reaches_the_configuration() -> None:
     for name, (_, value) in list(inputs.items())[1:]:
         assert getattr(config.input, name.replace("-", "_")) == value, name
     documented = {option for param in check.params for option in param.opts if option.startswith("--")}
-    apart = {"--config", "--quiet", "--verbose"}
+    apart = {"--config", "--dry-run", "--explain", "--progress", "--quiet", "--verbose"}
     assert documented - apart == {f"--{name}" for name in options | inputs}, "an option that this test does not know"
 
 

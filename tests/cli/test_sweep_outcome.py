@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from smoothscan.cli import display
-from smoothscan.cli.display import show_posture
+from smoothscan.cli import summary
+from smoothscan.cli.summary import show_posture
 from smoothscan.cli.sweep_outcome import as_text, left_out, rows
 from smoothscan.posture import Posture
 from tests.sinks.postures import POSTURES, flagged, mixed, posture, registry_of, standing, unscanned
@@ -106,7 +106,7 @@ def test_a_pipe_gets_plain_lines_and_a_terminal_a_table(
     stream = io.StringIO()
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setattr(
-        display, "Console", lambda **options: Console(file=stream, width=160, force_terminal=True, **options)
+        summary, "Console", lambda **options: Console(file=stream, width=160, force_terminal=True, **options)
     )
     show_posture(sweep, FOLDER)
     drawn = stream.getvalue()

@@ -450,7 +450,8 @@ class TestOthersAtWork:
         standings = world.sweep(engine, watch)
         assert engine.scanned == [earlier]
         assert (standings[later].action, standings[later].verdict) == ("kept", "clean")
-        assert [(uri, action) for uri, action, _, _ in watch.settlings] == [(earlier, "scanned"), (later, "kept")]
+        assert {(uri, action) for uri, action, _, _ in watch.settlings} == {(earlier, "scanned"), (later, "kept")}
+        assert [(done, total) for _, _, done, total in watch.settlings] == [(1, 2), (2, 2)]
         assert world.states() == {"recorded": 2}
 
     def server(self, world: World) -> World:

@@ -12,7 +12,7 @@ from typing import Any
 from smoothscan.config import ScanConfig
 from smoothscan.events import Silent
 from smoothscan.exhibits import Exhibits
-from smoothscan.fleet.engines.interface import Job, Outcome, Take
+from smoothscan.fleet.engines.interface import Job, Meanwhile, Outcome, Take, idle
 from smoothscan.fleet.folders import WORK, folder_of
 from smoothscan.fleet.ledger import Entry, Ledger
 from smoothscan.fleet.plan import Order
@@ -68,7 +68,7 @@ class Engine:
     def describe(self) -> str:
         return "none, with 2 workers"
 
-    def run(self, take: Take) -> Iterator[Outcome]:
+    def run(self, take: Take, meanwhile: Meanwhile = idle) -> Iterator[Outcome]:
         under_way: list[Job] = []
         while True:
             while len(under_way) < self.room and (job := take()) is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from smoothscan.posture import Posture, Standing
+from smoothscan.posture import Change, PastSweep, Posture, Standing
 from smoothscan.result import WriteBack
 from smoothscan.verdict.discoveries import discoveries, with_q_values
 
@@ -183,7 +183,7 @@ def mixed() -> Posture:
 def hostile() -> Posture:
     """Everything that a registry may hold is an attack."""
     models = []
-    for number, text in enumerate(HOSTILE):
+    for number, text in enumerate((*HOSTILE, "w" * 10_000)):
         make = (flagged, standing, unscanned)[number % 3]
         told: dict[str, Any] = {"uri": f"models:/{text}/{text}", "aliases": (text, text[:40]), "stage": text}
         if make is not unscanned:
@@ -196,12 +196,70 @@ def hostile() -> Posture:
                 "scanned_at": text,
                 "expires_at": text,
                 "write_back": WriteBack(status="failed", message=text, run_id=text),
+                "before": text,
+                "change": "newly_flagged" if make is flagged else "no_longer_flagged",
             }
         models.append(make(text, text, **(told | {"due": text})))
     return posture(
         models, registry=HOSTILE[2], selection={HOSTILE[0]: HOSTILE[1]}, engine=HOSTILE[2], run_id=HOSTILE[1],
-        environment={HOSTILE[0]: HOSTILE[2]},
+        environment={HOSTILE[0]: HOSTILE[2]}, gone=HOSTILE, history=(past_sweep(1, finished_at=HOSTILE[0]),),
     )  # fmt: skip
+
+
+def past_sweep(nights: int, **changes: Any) -> PastSweep:
+    """Make a sweep that ended this many nights before."""
+    values: dict[str, Any] = {
+        "started_at": ago(days=nights, minutes=25),
+        "finished_at": ago(days=nights),
+        "versions": 40,
+        "counts": {"backdoored": 2, "clean": 33, "failed": 2, "suspicious": 1, "unscanned": 2},
+        "flagged": 3,
+        "waived": 1,
+        "unscanned_promoted": 2,
+        "exit_code": 1,
+    }
+    return PastSweep(**(values | changes))
+
+
+def after_many(sweep: Posture, nights: int = 30) -> Posture:
+    """Return a sweep after others, every night one, since the last of which something of every kind happened."""
+    rng = np.random.default_rng(nights)
+    total = len(sweep.models)
+    history = []
+    for night in range(nights, 0, -1):
+        n = total - night * total // 100
+        flagged_then, failed = int(n * (0.028 - 0.0001 * night)), int(n * (0.02 + 0.002 * night * rng.random()))
+        unscanned_then = int(n * 0.05)
+        counts = {"backdoored": flagged_then, "failed": failed, "unscanned": unscanned_then}
+        counts["clean"] = n - sum(counts.values())
+        uncovered = int(0.01 * n + rng.integers(0, 9))
+        history.append(
+            past_sweep(
+                night, versions=n, counts=counts, flagged=flagged_then, waived=flagged_then // 4,
+                unscanned_promoted=uncovered,
+            )
+        )  # fmt: skip
+    seen: Counter[str | None] = Counter()
+    models = []
+    for model in sweep.models:
+        state = model.verdict or model.status
+        seen[state] += 1
+        before, change = _before(state, seen[state])
+        models.append(model.model_copy(update={"before": before, "change": change}))
+    gone = ("models:/old-signs/1", "models:/old-signs/2")
+    return sweep.model_copy(update={"models": tuple(models), "history": tuple(history), "gone": gone})
+
+
+def _before(state: str | None, nth: int) -> tuple[str | None, Change | None]:
+    """Return what the nth version of a state was before; the first few of each have changed."""
+    changed: dict[str | None, list[tuple[str | None, Change | None]]] = {
+        "backdoored": [("clean", "newly_flagged"), (None, "newly_flagged")],
+        "failed": [("clean", "not_judged_since")],
+        "clean": [("suspicious", "no_longer_flagged"), ("failed", "judged_since"), (None, "new"), (None, "new")],
+        None: [(None, "new")],
+    }
+    of_state = changed.get(state, [])
+    return of_state[nth - 1] if nth <= len(of_state) else (state or "unscanned", None)
 
 
 def interrupted() -> Posture:
@@ -236,5 +294,6 @@ POSTURES: dict[str, Callable[[], Posture]] = {
     "mixed": mixed,
     "hostile": hostile,
     "interrupted": interrupted,
+    "after_many": lambda: after_many(mixed()),
 }
 """Every kind of sweep, a large one apart."""

@@ -23,7 +23,7 @@ def _contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("tone", ["backdoored", "suspicious", "clean", "unknown"])
 def test_contrast(scheme: str, tone: str) -> None:
-    css = (template_folder() / "report.css").read_text("utf-8")
+    css = (template_folder() / "base.css").read_text("utf-8")
     light, dark = css.split("@media (prefers-color-scheme: dark)")[:2]
     dark = dark.split("\n}\n")[0]
 

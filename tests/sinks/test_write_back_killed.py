@@ -67,6 +67,9 @@ def test_a_process_that_dies_at_any_call_leaves_one_run(
 
     died_at = []
     for calls in range(100):
+        mortal(-1)
+        for tag in tags_of(registry, model):
+            registry.client().delete_model_version_tag(model.name, model.version, f"smoothscan.{tag}")
         mortal(calls)
         try:
             done = write(f"scan-{model.version}-{calls}")

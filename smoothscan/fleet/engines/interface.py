@@ -12,6 +12,8 @@ from smoothscan.config import Frozen, ScanConfig
 
 GRACE = 120.0
 """Seconds beyond the time limit of a scan after which its process is killed: downloads and imports are not limited."""
+POLL = 1.0
+"""Seconds after which an engine that waits for a scan looks up."""
 
 
 class Job(Frozen):
@@ -50,6 +52,23 @@ class Outcome(Frozen):
 
 Take = Callable[[], Job | None]
 """Returns the next job; None if there is none now. More may come of outcomes, as long as one is under way."""
+Meanwhile = Callable[[], None]
+"""Does what else there is to do while scans are waited for."""
+
+
+def idle() -> None:
+    """Do nothing else."""
+
+
+def overdue(job: Job, grace: float) -> Outcome:
+    """Return the outcome of a job whose process was killed because it went on for too long.
+
+    Args:
+        job: the job.
+        grace: the seconds that it had beyond its time limit.
+    """
+    limit = f"{job.config.time_limit:.0f} s and {grace:.0f} s more"
+    return Outcome(job=job, ended="overdue", message=f"The scan did not end within {limit}, and was killed.")
 
 
 class Engine(Protocol):
@@ -58,11 +77,12 @@ class Engine(Protocol):
     def describe(self) -> str:
         """Return what it is, in a few words: `local, 2 workers with 1 thread each`."""
 
-    def run(self, take: Take) -> Iterator[Outcome]:
+    def run(self, take: Take, meanwhile: Meanwhile = idle) -> Iterator[Outcome]:
         """Scan jobs until none is left and none is under way.
 
         Args:
             take: where jobs come from; it is called by the thread that iterates.
+            meanwhile: called by that thread as well, every second or so while no job ends.
 
         Yields:
             How each job ended, as it ends. A job that cannot be done is an outcome, not an exception.

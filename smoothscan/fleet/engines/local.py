@@ -15,8 +15,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from smoothscan.fleet.engines.interface import GRACE, Job, Outcome, Take
+from smoothscan.fleet.engines.interface import GRACE, POLL, Job, Meanwhile, Outcome, Take, idle, overdue
 from smoothscan.fleet.machine import Share
+from smoothscan.surroundings import lasting_environment
 
 _WORDS = 500
 """Characters of a worker's last words that go into a message."""
@@ -43,22 +44,26 @@ class LocalEngine:
         where = "" if first.accelerator is None else f" and accelerators {', '.join(_named(self._shares))}"
         return f"local, {number} worker{'s' * (number > 1)} with {each}{where}"
 
-    def run(self, take: Take) -> Iterator[Outcome]:
+    def run(self, take: Take, meanwhile: Meanwhile = idle) -> Iterator[Outcome]:
         """Scan jobs until none is left and none is under way; see `Engine.run`."""
         outcomes: queue.SimpleQueue[tuple[_Worker, Outcome]] = queue.SimpleQueue()
-        idle = list(reversed(self._workers))
+        free = list(reversed(self._workers))
 
         def fill() -> None:
-            while idle and (job := take()) is not None:
-                idle.pop().begin(job, outcomes)
+            while free and (job := take()) is not None:
+                free.pop().begin(job, outcomes)
 
         while True:
             fill()  # an outcome may have brought further jobs
-            if len(idle) == len(self._workers):
+            if len(free) == len(self._workers):
                 return
-            worker, outcome = outcomes.get()
-            idle.append(worker)
-            fill()  # no worker waits for an outcome to be recorded, which takes seconds on some servers
+            try:
+                worker, outcome = outcomes.get(timeout=POLL)
+            except queue.Empty:
+                meanwhile()
+                continue
+            free.append(worker)
+            fill()  # no worker waits for an outcome to be looked at
             yield outcome
 
     def close(self) -> None:
@@ -97,10 +102,10 @@ class _Worker:
         assert process.stdout is not None
         config = job.config.model_copy(update={"threads": self._share.threads})
         before = self._log.stat().st_size
-        overdue = threading.Event()
+        late = threading.Event()
 
         def kill() -> None:
-            overdue.set()
+            late.set()
             self.end()
 
         clock = threading.Timer(job.config.time_limit + GRACE, kill)
@@ -118,16 +123,15 @@ class _Worker:
             return Outcome.model_validate_json(answer).model_copy(update={"job": job})
         except ValidationError:
             self.end()
-        if overdue.is_set():
-            limit = f"{job.config.time_limit:.0f} s and {GRACE:.0f} s more"
-            return Outcome(job=job, ended="overdue", message=f"The scan did not end within {limit}, and was killed.")
+        if late.is_set():
+            return overdue(job, GRACE)
         return Outcome(job=job, ended="crashed", message=f"The scanning process died{self._last_words(before)}")
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._folder.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "TMPDIR": str(self._folder), "PYTHONUNBUFFERED": "1"}
+        environment = {**lasting_environment(), "TMPDIR": str(self._folder), "PYTHONUNBUFFERED": "1"}
         if self._share.accelerator is not None:
             environment["CUDA_VISIBLE_DEVICES"] = self._share.accelerator
         with self._log.open("w") as log:

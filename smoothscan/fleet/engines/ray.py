@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from smoothscan.config import ScanConfig
 from smoothscan.errors import ConfigError, EngineError, UsageError
 from smoothscan.files import write_whole
-from smoothscan.fleet.engines.interface import GRACE, Job, Outcome, Take
+from smoothscan.fleet.engines.interface import GRACE, POLL, Job, Meanwhile, Outcome, Take, idle, overdue
 from smoothscan.sources.images import list_images
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ _INSTALL = "Install it with: python -m pip install 'smoothscan[ray]', here and o
 _HOST_AND_PORT = re.compile(r"(?:ray://)?\[?([^/\]]+?)\]?:(\d+)")
 _POLITE = 10.0
 """Seconds to wait for a cluster's first sign of life."""
-_POLL = 1.0
-"""Seconds between two looks at what is overdue."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class RayEngine:
         """Return how large the cluster is, and how many scans there are at a time."""
         return f"ray, {self._workers} at a time on {self._nodes} node{'s' * (self._nodes > 1)}"
 
-    def run(self, take: Take) -> Iterator[Outcome]:
+    def run(self, take: Take, meanwhile: Meanwhile = idle) -> Iterator[Outcome]:
         """Scan jobs until none is left and none is under way; see `Engine.run`."""
         under_way: dict[ObjectRef[bytes | None], _Task] = {}
         unsent: list[Outcome] = []
@@ -125,14 +123,16 @@ class RayEngine:
                     continue
                 if not under_way:
                     return
-                ready, _ = self._ray.wait(list(under_way), num_returns=1, timeout=_POLL)
+                ready, _ = self._ray.wait(list(under_way), num_returns=1, timeout=POLL)
+                if not ready:
+                    meanwhile()
                 for reference in ready:
                     task = under_way.pop(reference)
-                    fill()  # no node waits for an outcome to be recorded, which takes seconds on some servers
+                    fill()  # no node waits for an outcome to be looked at
                     yield self._outcome(reference, task)
-                for reference in [each for each, task in under_way.items() if _overdue(task)]:
+                for reference in [each for each, task in under_way.items() if _is_overdue(task)]:
                     self._ray.cancel(reference, force=True)
-                    yield _late(under_way.pop(reference))
+                    yield overdue(under_way.pop(reference).job, GRACE)
         finally:
             for reference in under_way:
                 with suppress(Exception):  # the cluster may be gone already
@@ -183,7 +183,7 @@ def _scan(text: str, bundle: Bundle) -> bytes | None:
         return scan(job.model_copy(update={"config": config})).packed
 
 
-def _overdue(task: _Task) -> bool:
+def _is_overdue(task: _Task) -> bool:
     return time.monotonic() - task.began > task.job.config.time_limit + GRACE
 
 
@@ -191,11 +191,6 @@ def _failed(job: Job, error: Exception, seconds: float = 0.0) -> Outcome:
     if isinstance(error, UsageError):
         return Outcome(job=job, ended="misused", message=error.message, hint=error.hint, seconds=seconds)
     return Outcome(job=job, ended="crashed", message=f"{type(error).__name__}: {error}", seconds=seconds)
-
-
-def _late(task: _Task) -> Outcome:
-    limit = f"{task.job.config.time_limit:.0f} s and {GRACE:.0f} s more"
-    return Outcome(job=task.job, ended="overdue", message=f"The scan did not end within {limit}, and was killed.")
 
 
 def _knock(address: str | None) -> None:
