@@ -103,7 +103,12 @@ def of_yaml(block: Block, folder: Path) -> None:
 
 
 def of_json(block: Block, folder: Path) -> None:
-    json.loads(block.text)
+    """A document, or lines of documents, as `--progress json` writes them."""
+    try:
+        json.loads(block.text)
+    except ValueError:
+        for line in block.text.splitlines():
+            json.loads(line)
 
 
 def of_python(block: Block, folder: Path) -> None:
