@@ -68,6 +68,8 @@ class Line:
     """Name of a property by which the table can be filtered, and what is said of it."""
     changed: str
     """What became of it since the sweep before, in words; empty for nothing."""
+    before: str
+    """What it was then."""
 
 
 def line(model: Standing, at: str, *, uncovered: bool) -> Line:
@@ -99,6 +101,7 @@ def line(model: Standing, at: str, *, uncovered: bool) -> Line:
         reason=shorten(model.reason, _WIDE),
         marks=tuple(_marks(model, at, uncovered)),
         changed="" if model.change is None else CHANGES[model.change],
+        before=shorten((model.before or "new").replace("_", " "), _NARROW),
     )
 
 

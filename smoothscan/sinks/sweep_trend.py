@@ -9,10 +9,10 @@ from smoothscan.posture import PastSweep, Posture
 from smoothscan.sinks import sweep_words as words
 from smoothscan.sinks.text import count, moment
 
-HEIGHT = 56
+HEIGHT = 64
 """Of a chart, in pixels."""
 
-_TOP, _BOTTOM = 6, 4  # pixels kept free above and below the line
+_TOP, _BOTTOM = 6, 1  # pixels kept free above and below the line
 _SIDE = 2.0  # per cent kept free on either side
 
 
@@ -41,6 +41,8 @@ class Chart:
     """Whether the change is one for the worse."""
     points: str
     """For a polyline in a box of 100 by `HEIGHT`."""
+    area: str
+    """The same down to zero, for a polygon."""
     dots: tuple[Dot, ...]
     said: str
     """The chart in a sentence, for who does not see it."""
@@ -102,6 +104,7 @@ def _chart(
 ) -> Chart:
     top = max(*values, 1)
     heights = [_TOP + (HEIGHT - _TOP - _BOTTOM) * (1 - value / top) for value in values]
+    line = " ".join(f"{x:.2f},{y:.1f}" for x, y in zip(places, heights, strict=True))
     days = [moment(past.finished_at) for past in sweeps]
     step = values[-1] - values[-2]
     return Chart(
@@ -110,7 +113,8 @@ def _chart(
         now=f"{values[-1]:,}",
         since=f"{abs(step):,} {'more' if step > 0 else 'fewer'} than before" if step else "as many as before",
         worse=more_is_worse and step > 0,
-        points=" ".join(f"{x:.2f},{y:.1f}" for x, y in zip(places, heights, strict=True)),
+        points=line,
+        area=f"{places[0]:.2f},{HEIGHT} {line} {places[-1]:.2f},{HEIGHT}",
         dots=tuple(
             Dot(x, y, f"{day}: {value:,}") for x, y, day, value in zip(places, heights, days, values, strict=True)
         ),

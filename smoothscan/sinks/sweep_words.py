@@ -27,7 +27,7 @@ CHANGES: dict[Change, str] = {
     "newly_flagged": "newly flagged",
     "not_judged_since": "not judged any more",
     "no_longer_flagged": "no longer flagged",
-    "judged_since": "judged now, no trigger found",
+    "judged_since": "judged now, with no trigger found",
     "new": "new",
 }
 """What can become of a version from one sweep to the next, the most urgent first, in words."""
@@ -92,7 +92,8 @@ def changes(posture: Posture) -> str:
     if posture.gone:
         told.append(f"{len(posture.gone):,} gone")
     flagged = f"flagged {before.flagged:,} then, {now.flagged:,} now"
-    return f"Since the sweep of {moment(before.finished_at)}: {', '.join(told) or 'nothing changed'} ({flagged})."
+    of = f" of {moment(before.finished_at)}" if instant(before.finished_at) else ""
+    return f"Since the last sweep{of}: {', '.join(told) or 'nothing changed'} ({flagged})."
 
 
 def in_numbers(posture: Posture) -> PastSweep:

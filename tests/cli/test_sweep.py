@@ -86,7 +86,9 @@ def test_a_sweep_that_is_killed_goes_on_where_it_was(
     assert summary.info.status == "FINISHED"
     again = smoothscan(*sweep, "--quiet")
     assert (again.returncode, again.stderr) == (0, "")
-    assert {each.action for each in posture(work / "out").models} == {"kept"}
+    kept = posture(work / "out")
+    assert {(each.action, each.before, each.change) for each in kept.models} == {("kept", "clean", None)}
+    assert [past.versions for past in kept.history] == [2], "the sweep that was killed had not finished"
 
 
 def test_a_registry_that_is_not_there_and_a_folder_in_use_are_told(

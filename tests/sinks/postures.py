@@ -223,22 +223,6 @@ def past_sweep(nights: int, **changes: Any) -> PastSweep:
 
 def after_many(sweep: Posture, nights: int = 30) -> Posture:
     """Return a sweep after others, every night one, since the last of which something of every kind happened."""
-    rng = np.random.default_rng(nights)
-    total = len(sweep.models)
-    history = []
-    for night in range(nights, 0, -1):
-        n = total - night * total // 100
-        flagged_then, failed = int(n * (0.028 - 0.0001 * night)), int(n * (0.02 + 0.002 * night * rng.random()))
-        unscanned_then = int(n * 0.05)
-        counts = {"backdoored": flagged_then, "failed": failed, "unscanned": unscanned_then}
-        counts["clean"] = n - sum(counts.values())
-        uncovered = int(0.01 * n + rng.integers(0, 9))
-        history.append(
-            past_sweep(
-                night, versions=n, counts=counts, flagged=flagged_then, waived=flagged_then // 4,
-                unscanned_promoted=uncovered,
-            )
-        )  # fmt: skip
     seen: Counter[str | None] = Counter()
     models = []
     for model in sweep.models:
@@ -247,6 +231,22 @@ def after_many(sweep: Posture, nights: int = 30) -> Posture:
         before, change = _before(state, seen[state])
         models.append(model.model_copy(update={"before": before, "change": change}))
     gone = ("models:/old-signs/1", "models:/old-signs/2")
+    last = Counter([*(model.before for model in models if model.before), *("clean" for _ in gone)])
+    rng = np.random.default_rng(nights)
+    history = []
+    for night in range(nights, 0, -1):
+        share = 1 - (night - 1) / 100
+        counts = {state: round(n * share) for state, n in last.items()}
+        if night > 1:
+            counts["failed"] = round(counts.get("failed", 0) * rng.uniform(0.5, 2.5))
+        flagged_then = counts.get("backdoored", 0) + counts.get("suspicious", 0)
+        uncovered = round(len(sweep.unscanned_promoted) * rng.uniform(0.8, 1.6))
+        history.append(
+            past_sweep(
+                night, versions=sum(counts.values()), counts=counts, flagged=flagged_then, waived=flagged_then // 4,
+                unscanned_promoted=uncovered,
+            )
+        )  # fmt: skip
     return sweep.model_copy(update={"models": tuple(models), "history": tuple(history), "gone": gone})
 
 
