@@ -62,8 +62,8 @@ OTHERS = {
 """What MLflow and others read, and people who scan have to know."""
 _KINDS = {"labels": "path of a file, or list of string", "input.size": '`"HxW"`, or list of integer, integer'}
 """What some keys take that is not what the scan takes."""
-_INTERNAL = {"SMOOTHSCAN_DOCTOR"}
-"""Set by the program itself, for a process of its own."""
+_INTERNAL = {"SMOOTHSCAN_DOCTOR", "_SMOOTHSCAN_COMPLETE"}
+"""Set by the program itself, for processes of its own and for the shell."""
 
 
 def page() -> str:

@@ -28,6 +28,10 @@ def prepared(folder: Path) -> Workbench:
     """Return a folder with everything that the documents take for granted."""
     bench = Workbench(folder)
     bench.stand_in(*STAND_INS)
+    for name in smoothscan.list_commands(click.Context(smoothscan)):
+        (folder / "products" / name).mkdir(exist_ok=True)
+    for place in (".zfunc", ".config/fish/completions"):
+        (folder / place).mkdir(parents=True)
     for name in IMAGES:
         draw_images(bench.work / name, 2)
     (bench.work / "deploy.sh").write_text("#!/bin/sh\n")

@@ -8,6 +8,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import click
 import commands
 import configuration
 import outcomes
@@ -18,7 +19,7 @@ import schemas
 import words
 
 import smoothscan
-from smoothscan.cli.main import _COMMANDS
+from smoothscan.cli.main import smoothscan as program
 from smoothscan.cli.tables import FIELDS, INPUT_FIELDS
 from smoothscan.config import InputConfig, ScanConfig
 from smoothscan.errors import SmoothscanError
@@ -58,7 +59,7 @@ def test_every_command_and_option_is_in_the_site(site: Site) -> None:
             assert all(name in entry for name in (*option.opts, *option.secondary_opts)), f"{path} {option.opts}"
             told = " ".join((option.help or "").split())
             assert told.split(";")[0][:60] in " ".join(entry.split()), f"{path} {option.opts}"
-    assert {f"smoothscan {name}" for name in _COMMANDS} < seen
+    assert {f"smoothscan {name}" for name in program.list_commands(click.Context(program))} < seen
     assert "smoothscan denoiser train" in seen
 
 
