@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
 from shared import ROOT, machine, save
 
 sys.path.insert(0, str(ROOT))
@@ -27,6 +26,9 @@ from smoothscan.sinks.sweep_html import write_index
 from tests.browser import CHROMIUM
 from tests.sinks.postures import after_many, registry_of
 from tests.sinks.samples import Sample, exhibit, many_classes, ten_targets_large
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 RESULTS = ROOT / "benchmarks" / "results" / "pages.json"
 PAGE = ROOT / "docs" / "page-figures.md"
@@ -49,6 +51,8 @@ PAINTED = """act => new Promise((done) => {
 
 def main() -> None:
     """Measure, write the results, print the page."""
+    from playwright.sync_api import sync_playwright
+
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         report: dict[str, Any] = {
