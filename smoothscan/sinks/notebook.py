@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from smoothscan.exhibits import Exhibits, Image
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.shown import ShownPicture
@@ -89,9 +91,10 @@ def render(result: ScanResult) -> str:
             "budget": f"{space.axis} for {words.share(result)}",
             "chart": _chart(result, ranked[:LINES]),
             "chart_size": (_WIDTH, _HEIGHT, _LEFT, _BOTTOM),
-            "pictures": result.pictures,
+            "pictures": [(picture, Markup(picture.uri)) for picture in result.pictures],  # noqa: S704  (base64)
             "limits": words.limits(result),
-            "not_looked_at": [line for line in result.safety.findings if result.safety.held_by_caller],
+            "held": result.safety.held_by_caller,
+            "examined": result.safety.architecture_examined,
         },
     )
 
@@ -107,6 +110,10 @@ def pictures(result: ScanResult, exhibits: Exhibits, *, redact_images: bool) -> 
     ranked = sorted(result.classes, key=lambda c: (not c.flagged, -c.score))
     flagged = [c for c in ranked if c.flagged and c.found_by != "pairs"]
     names = {c.index: _short(c) for c in ranked}
+
+    def name(index: int) -> str:
+        return names.get(index, str(index))
+
     shown = []
     for c in flagged[:PICTURED] or ranked[:1]:
         found = exhibits.classes.get(c.index)
@@ -115,13 +122,12 @@ def pictures(result: ScanResult, exhibits: Exhibits, *, redact_images: bool) -> 
         thing = SPACES[result.space].thing
         shown.append(_picture(of_trigger(found), f"{thing} for {_short(c)}"))
         if not redact_images:
-            shown.append(_picture(found.synthesis_image, f"the clean image, “{names[found.synthesis_prediction]}”"))
+            shown.append(_picture(found.synthesis_image, f"the clean image, “{name(found.synthesis_prediction)}”"))
             for example in found.examples[:EXAMPLES]:
-                before, after = (names.get(t, str(t)) for t in (example.clean_prediction, example.perturbed_prediction))
+                before, after = name(example.clean_prediction), name(example.perturbed_prediction)
                 shown.append(_picture(example.perturbed, f"with the {thing}: “{before}” → “{after}”"))
     for pair, found in list(exhibits.pairs.items())[: 0 if flagged else PICTURED]:
-        source, target = (names.get(t, str(t)) for t in pair)
-        shown.append(_picture(of_trigger(found), f"patch from {source} to {target}"))
+        shown.append(_picture(of_trigger(found), f"patch from {name(pair[0])} to {name(pair[1])}"))
     return tuple(shown)
 
 
