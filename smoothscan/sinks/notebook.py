@@ -151,7 +151,10 @@ def _facts(result: ScanResult, ranked: list[ClassResult]) -> list[tuple[str, str
         facts.append(("Target", ", ".join(_short(c) for c in flagged[:3]) + more))
     elif ranked:
         facts.append(("Closest class, not flagged", _short(ranked[0])))
-    if ranked:
+    if ranked and (pair := words.pair_of(ranked[0], result)) is not None:
+        moved = f"{percent(pair.transfer_rate)} of {count(pair.n_images, 'image')}"
+        facts.append(("It moves", f"{moved} of {shorten(words.label(pair.source, result), _LABEL)}"))
+    elif ranked:
         facts.append(("It moves", f"{percent(ranked[0].transfer_rate)} of {count(ranked[0].n_images, 'image')}"))
     if result.score is not None:
         facts.append(("Score", f"{result.score:.3f}"))
