@@ -86,6 +86,8 @@ def _module(model: Any) -> Any:
     from torch import nn
 
     if isinstance(model, nn.Module):
+        if any(nn.parameter.is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+            raise ConfigError("The module has parameters that are not initialised yet.", "Call it once on a batch.")
         return model
     hint = "Pass a URI such as models:/name/3, a folder, or a torch.nn.Module."
     if isinstance(model, type) and issubclass(model, nn.Module):

@@ -206,6 +206,20 @@ def test_logits_are_found_among_other_answers(made: Callable[[Tensor], Any]) -> 
     assert scan(Answers(made)).target_classes == (TARGET,)
 
 
+def test_exported_and_scripted_modules_and_those_made_for_inference() -> None:
+    module, pixels = PlantedNet(backdoored=True).eval(), images()
+    batch = {0: torch.export.Dim("batch")}
+    exported = torch.export.export(module, (pixels[:2],), dynamic_shapes=(batch,)).module()  # has no other mode
+    assert scan(exported).target_classes == (TARGET,)
+    script = torch.jit.script(module).train()
+    assert scan(script).target_classes == (TARGET,)
+    assert script.training
+    with torch.inference_mode():
+        made = PlantedNet(backdoored=True)
+    assert "Inference tensors" in scan(made).reasons[0]
+    assert all(parameter.requires_grad for parameter in made.parameters())
+
+
 class Two(PlantedNet):
     """Needs two inputs."""
 
@@ -267,6 +281,7 @@ def test_options_about_the_input_are_those_of_the_command_line(tmp_path: Path) -
     [
         (object(), {}, "is a object, not a URI and no torch.nn.Module"),
         (PlantedNet, {}, "The model is a type"),
+        (nn.Sequential(nn.Flatten(), nn.LazyLinear(10)), {}, "not initialised yet"),
         (PlantedNet(True), {"value_range": None}, "which values the module takes"),
         (PlantedNet(True), {"set_alias": "approved"}, "set_alias is not for a module in memory"),
         (PlantedNet(True), {"write_back": True}, "write_back is not for"),

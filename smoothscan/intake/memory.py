@@ -199,12 +199,13 @@ def in_memory(module: nn.Module, config: ScanConfig, workspace: Path, shape: Sha
 def _as_it_was(module: nn.Module) -> Iterator[None]:
     """Put a module into evaluation mode, and everything about it and about random numbers back afterwards."""
     modes = [(part, part.training) for part in module.modules()]
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.is_leaf]
+    tensors = (parameter for parameter in module.parameters() if parameter.requires_grad and parameter.is_leaf)
+    trained = [parameter for parameter in tensors if not parameter.is_inference()]  # those can be changed nowhere else
     buffers = [
         (part, name, value, value.detach().clone())
         for part in module.modules()
         for name, value in part._buffers.items()
-        if value is not None
+        if value is not None and not value.is_inference()
     ]
     with torch.random.fork_rng(_accelerators(module)):
         python, numpy = random.getstate(), np.random.get_state()
