@@ -183,7 +183,7 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "model": _model(result),
         "input_spec": _input_spec(result.input_spec) if result.input_spec else (),
         "safety": _safety(result),
-        "not_examined": words.NOT_EXAMINED,
+        "not_examined": words.not_examined(result),
         "write_back": _write_back(result),
         "cost": _cost(result),
         "config": tuple(_flat(result.config)),
@@ -454,6 +454,9 @@ def _input_spec(spec: InputSpec) -> tuple[tuple[str, str, str], ...]:
 
 def _safety(result: ScanResult) -> tuple[Row, ...]:
     s = result.safety
+    if s.held_by_caller:
+        files = "not looked at: a Python program handed the model over and held it in its own process, unconfined"
+        return (("Files and code", files), ("Architecture", "examined" if s.architecture_examined else "not examined"))
     where = "inside a sandbox that holds" if s.sandboxed else "in a process that this machine cannot confine"
     rows = [
         ("Loading needs the model's own code", _yes(s.needs_model_code)),
