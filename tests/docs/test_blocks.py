@@ -27,6 +27,7 @@ ACTION = ROOT / ".github" / "actions" / "smoothscan" / "action.yml"
 
 ELSEWHERE = {
     ("docs/evaluator.md", "python"): "tests/plugins/test_evaluator.py",
+    ("docs/python.md", "python"): "tests/test_python_docs.py",
     ("docs/serve.md", "python"): "tests/serve/test_mlflow.py",
     ("docs/tutorial.md", "python"): "tests/docs/test_tutorial.py",
     ("docs/tutorial.md", "sh"): "tests/docs/test_tutorial.py",
