@@ -64,7 +64,7 @@ class Reader:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
             stdin=subprocess.DEVNULL,
         )
         return done.stdout, done.stderr, done.returncode
