@@ -146,7 +146,7 @@ def budgets(classes: list[dict[str, Any]]) -> str:
 
 def transfer() -> str:
     """The same change on images that the search never saw."""
-    parts = [text(12, 20, "Put on images that the search never saw, it leads", weight="600")]
+    parts = [text(12, 20, "The change on images that the search never saw", weight="600")]
     rows = [("an ordinary class's change", 1, GOOD), ("the target class's change", 5, BAD)]
     for row, (words, moved, colour) in enumerate(rows):
         y = 36 + row * 116

@@ -111,7 +111,8 @@ def _page_of(name: str) -> str:
     path = ROOT / name
     language = _LANGUAGES.get(path.suffix, path.name.lower() if path.name == "Dockerfile" else "text")
     fence = "`" * 6
-    return f"# {path.name}\n\n`{name}` of the repository.\n\n{fence}{language}\n{path.read_text()}{fence}\n"
+    hidden = "---\nsearch:\n  exclude: true\n---\n\n"  # who searches wants the page about it
+    return f"{hidden}# {path.name}\n\n`{name}` of the repository.\n\n{fence}{language}\n{path.read_text()}{fence}\n"
 
 
 def _inline(alt: str, source: str) -> str:
