@@ -63,5 +63,7 @@ def test_by_itself_the_hook_looks_at_files_of_models(bench: Workbench, path: str
 
 
 def test_the_example_pins_what_the_constraints_pin() -> None:
-    pinned = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert example()["additional_dependencies"] == pinned
+    pinned = (ROOT / "constraints.txt").read_text().splitlines()
+    (torch,) = example()["additional_dependencies"]
+    assert torch.startswith("torch==")
+    assert torch in pinned
