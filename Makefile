@@ -6,9 +6,9 @@ PYTHON ?= python
 ARCHITECTURES = .venv-architectures
 TORCHVISION = torch==2.14.1 torchvision==0.29.1
 
-.PHONY: check format lint types layers test wheel architectures architectures-page
+.PHONY: check format lint types layers docs test wheel architectures architectures-page
 
-check: lint types layers test
+check: lint types layers docs test
 
 format:
 	$(PYTHON) -m ruff check --fix .
@@ -23,6 +23,9 @@ types:
 
 layers:
 	lint-imports
+
+docs:
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --clean
 
 test:
 	$(PYTHON) -m pytest -n 2 --dist loadfile

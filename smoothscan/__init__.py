@@ -12,17 +12,28 @@ Importing this package is cheap: torch and MLflow are loaded by the first scan.
 from __future__ import annotations
 
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
+from smoothscan import shown
 from smoothscan._version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
     from smoothscan.config import InputConfig, ScanConfig
     from smoothscan.errors import SmoothscanError, UsageError
     from smoothscan.events import Events
     from smoothscan.result import ScanResult
     from smoothscan.verdict.decision import Verdict
+
+    ImagesLike: TypeAlias = str | PathLike[str] | NDArray[np.generic] | Tensor | Sequence[Image | NDArray[np.generic]]
 
 __all__ = [
     "Events",
@@ -48,61 +59,92 @@ _HOMES = {
 }
 
 
-def scan(uri: str, images: str | Path, *, events: Events | None = None, **options: Any) -> ScanResult:
-    """Scan one model of an MLflow registry, or of a local folder.
+def _html(result: Any) -> str:
+    """Draw a result for a notebook."""
+    html: str = import_module("smoothscan.sinks.notebook").render(result)
+    return html
+
+
+shown.renderer = _html
+
+
+@overload
+def scan(
+    model: str | PathLike[str], images: ImagesLike, *, events: Events | None = None, **options: Any
+) -> ScanResult: ...
+@overload
+def scan(model: nn.Module, images: ImagesLike, *, events: Events | None = None, **options: Any) -> ScanResult: ...
+def scan(model: Any, images: ImagesLike, *, events: Events | None = None, **options: Any) -> ScanResult:
+    """Scan one model of an MLflow registry, of a local folder, or of this process.
 
     Nothing is written to disk or to the registry; `check` writes reports, and the command `smoothscan check` both.
 
+    A module is scanned in this process: no file of it is looked at and no sandbox holds it (`result.safety` says so).
+    It is put into evaluation mode for the scan, on the device where it is, and left as it was: mode, parameters,
+    gradients, buffers and random numbers. No other thread may use it meanwhile.
+
     Args:
-        uri: `models:/name/3`, `models:/name@alias`, `models:/name/latest`, `models:/m-<id>`, `runs:/...` or a folder.
-        images: folder of clean images; labels are not needed.
+        model: `models:/name/3`, `models:/name@alias`, `models:/name/latest`, `models:/m-<id>`, `runs:/...`, a folder,
+            or a `torch.nn.Module` that answers logits [B, K], or probabilities, for images [B, C, H, W] or
+            [B, H, W, C].
+        images: clean images, at least a few dozen; labels are not needed. A folder of image files; an array or tensor
+            [N, C, H, W] (or [N, H, W, C]) of floating-point numbers in [0, 1], or of uint8; or a list of Pillow's
+            pictures. Not normalised: that belongs to what the model takes.
         events: told how far the scan is.
-        options: further fields of ScanConfig, such as `seed` or `allow_model_code`.
+        options: further fields of ScanConfig, such as `profile`, `seed`, `labels` or `spaces`, and of InputConfig:
+            `value_range`, `mean`, `std`, `layout`, `channels`, `resize`, and `input_size=(H, W)`. A module needs
+            `value_range`, or `mean` and `std`; its size is that of the images where they are in memory. `device`
+            moves a copy of it.
 
     Returns:
         The result. A scan that failed, was refused or is inconclusive is a result too; see `status` and `verdict`.
 
     Raises:
-        UsageError: the image folder or the calibration cannot be used.
+        UsageError: model, images, options or calibration cannot be used; nothing was scanned.
         pydantic.ValidationError: an option is wrong.
     """
-    from smoothscan.config import ScanConfig
-    from smoothscan.events import Silent
-    from smoothscan.pipeline import scan as run
+    from smoothscan.calling import scan as run
 
-    result, _ = run(ScanConfig(uri=uri, images=Path(images), **options), events or Silent())
-    return result
+    return run(model, images, events, options)
 
 
+@overload
 def check(
-    uri: str, images: str | Path, output_dir: str | Path, *, events: Events | None = None, **options: Any
+    model: str | PathLike[str],
+    images: ImagesLike,
+    output_dir: str | Path,
+    *,
+    events: Events | None = None,
+    **options: Any,
+) -> ScanResult: ...
+@overload
+def check(
+    model: nn.Module, images: ImagesLike, output_dir: str | Path, *, events: Events | None = None, **options: Any
+) -> ScanResult: ...
+def check(
+    model: Any, images: ImagesLike, output_dir: str | Path, *, events: Events | None = None, **options: Any
 ) -> ScanResult:
     """Scan one model, judge it as a gate does, and write the reports into a folder.
 
-    The registry is not written to unless `write_back` or `set_alias` ask for it.
+    The registry is not written to unless `write_back` or `set_alias` ask for it, which a module has no place for.
 
     Args:
-        uri: which model, as in `scan`.
-        images: folder of clean images; labels are not needed.
+        model: which model, as in `scan`.
+        images: clean images, as in `scan`.
         output_dir: folder of the results; made if it does not exist.
         events: told how far the scan is.
-        options: further fields of ScanConfig, such as `seed` or `fail_on`.
+        options: as in `scan`, and `fail_on`, `formats`, `waivers`, `baseline` and the others about results.
 
     Returns:
         The result as it was written; `gate` says whether the model may pass.
 
     Raises:
-        UsageError: the image folder or the calibration cannot be used, or the results cannot be written.
+        UsageError: model, images, options or calibration cannot be used, or the results cannot be written.
         pydantic.ValidationError: an option is wrong.
     """
-    from smoothscan.checking import check as run
-    from smoothscan.config import ScanConfig
-    from smoothscan.events import Silent
-    from smoothscan.publish import Provenance
+    from smoothscan.calling import check as run
 
-    given = {"uri": uri, "images": Path(images), "output_dir": Path(output_dir)}
-    config = ScanConfig(**{"write_back": False, **options, **given})
-    return run(config, events or Silent(), Provenance())
+    return run(model, images, output_dir, events, options)
 
 
 def __getattr__(name: str) -> Any:

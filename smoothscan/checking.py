@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from smoothscan.gate import judge, same_model
+from smoothscan.intake import NOTHING_GIVEN, Given
 from smoothscan.publish import Provenance, deliver, make_ready, output_folder
 from smoothscan.result import ModelInfo
 from smoothscan.sources import registered_name
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 
 def check(
-    config: ScanConfig, events: Events, provenance: Provenance, input_sources: Mapping[str, str] | None = None
+    config: ScanConfig,
+    events: Events,
+    provenance: Provenance,
+    input_sources: Mapping[str, str] | None = None,
+    given: Given = NOTHING_GIVEN,
 ) -> ScanResult:
     """Scan one model, ask the gate, write the results, and write back to the registry.
 
@@ -29,6 +34,7 @@ def check(
         events: receives the progress.
         provenance: what reports say of where the scan came from.
         input_sources: where each part of `config.input` that the user gave comes from.
+        given: model and images that a Python program holds, instead of those that `config` names.
 
     Returns:
         The result as it was written, with what became of the write-back.
@@ -42,7 +48,7 @@ def check(
         waivers, baseline = read_set_aside(config)
         from smoothscan.pipeline import scan
 
-        result, exhibits = scan(config, events, input_sources=input_sources)
+        result, exhibits = scan(config, events, input_sources=input_sources, given=given)
         result = judge(result, config.fail_on, waivers, baseline, datetime.now(UTC).date())
         return deliver(result, exhibits, config, provenance, events)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -24,11 +24,16 @@ def native_bfloat16(device: torch.device) -> bool:
 
 
 @contextmanager
-def one_thread() -> Iterator[int]:
-    """Keep torch's arithmetic in this thread on one core, since others work beside it; yield how many there were."""
+def on_threads(count: int | None) -> Iterator[int]:
+    """Keep torch's arithmetic in this thread on so many cores; yield how many there were. None changes nothing."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count or before)
     try:
         yield before
     finally:
         torch.set_num_threads(before)
+
+
+def one_thread() -> AbstractContextManager[int]:
+    """Keep torch's arithmetic in this thread on one core, since others work beside it; yield how many there were."""
+    return on_threads(1)

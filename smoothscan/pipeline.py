@@ -10,33 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smoothscan.cache import Entry, default_folder, entry
-from smoothscan.classifier.launcher import HostProcess, model_host
 from smoothscan.config import ScanConfig
 from smoothscan.draft import Draft
 from smoothscan.errors import ConfigError, SmoothscanError, UsageError
 from smoothscan.events import Events
 from smoothscan.exhibits import Exhibits
+from smoothscan.intake import NOTHING_GIVEN, Given, Intake, taken_in
 from smoothscan.result import Coverage, ModelInfo, ScanResult
-from smoothscan.safety.admission import admit
-from smoothscan.safety.static import check
-from smoothscan.sources import fetch, model_of
-from smoothscan.sources.architectures import with_architecture
+from smoothscan.sources import model_of
 from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.denoisers import fetch_denoiser
-from smoothscan.sources.images import ImageSet, images_digest, list_images, load_images
-from smoothscan.sources.input_spec import input_spec, label_names
-from smoothscan.sources.interface import Artifact
+from smoothscan.sources.images import ImageFolder, Images, ImageSet
 
 if TYPE_CHECKING:
     from smoothscan.classifier.interface import Classifier
     from smoothscan.smoothing.denoiser import Denoiser
 
-_MODEL, _DENOISER = "model", "denoiser"
-"""Folders of the model's files and of the denoiser's in a scan's workspace."""
-
 
 def scan(
-    config: ScanConfig, events: Events, *, input_sources: Mapping[str, str] | None = None
+    config: ScanConfig, events: Events, *, input_sources: Mapping[str, str] | None = None, given: Given = NOTHING_GIVEN
 ) -> tuple[ScanResult, Exhibits]:
     """Scan one model.
 
@@ -44,6 +36,7 @@ def scan(
         config: what to scan, and how.
         events: told how far the scan is.
         input_sources: where each part of `config.input` that the user gave comes from.
+        given: model and images that a Python program holds, instead of those that `config` names.
 
     Returns:
         The result, and the pictures that go with it. A scan that failed is a result too.
@@ -51,96 +44,66 @@ def scan(
     Raises:
         UsageError: the command is wrong; nothing was scanned.
     """
-    paths = list_images(config.images)
-    draft = Draft(config, ModelInfo(uri=config.uri), images_digest(paths), calibration_for(config))
+    images = given.images or ImageFolder(config.images)
+    draft = Draft(config, ModelInfo(uri=config.uri), images.digest, calibration_for(config))
     with (
         tempfile.TemporaryDirectory(prefix="smoothscan-") as workspace,
-        _started(Path(workspace), config) as host,
+        taken_in(config, Path(workspace), input_sources or {}, given) as intake,
     ):
         try:
-            return _scan(draft, host, paths, Path(workspace), events, input_sources or {})
+            return _scan(draft, intake, images, Path(workspace), events)
         except UsageError:
             raise
         except SmoothscanError as error:
-            draft.host_peak = host.peak_rss()
+            draft.host_peak = intake.peak_rss()
             draft.model = model_of(error) or draft.model
             return draft.ended_by(error), Exhibits()
 
 
-def _scan(
-    draft: Draft,
-    host: HostProcess,
-    paths: tuple[Path, ...],
-    workspace: Path,
-    events: Events,
-    input_sources: Mapping[str, str],
-) -> tuple[ScanResult, Exhibits]:
+def _scan(draft: Draft, intake: Intake, source: Images, workspace: Path, events: Events) -> tuple[ScanResult, Exhibits]:
     config = draft.config
-
     if config.denoiser is not None:
         draft.denoiser = fetch_denoiser(
             config.denoiser,
-            workspace / _DENOISER,
+            workspace / "denoiser",
             tracking_uri=config.tracking_uri,
             registry_uri=config.registry_uri,
             events=events,
         )
-    artifact = fetch(
-        config.uri,
-        workspace / _MODEL,
-        tracking_uri=config.tracking_uri,
-        registry_uri=config.registry_uri,
-        events=events,
-    )
-    draft.model = artifact.info
-    artifact = with_architecture(artifact, config.architecture)
-    draft.model = artifact.info
-    draft.safety = check(artifact.path, artifact.mlmodel).model_copy(
-        update={"isolation": host.isolation, "sandboxed": host.sandboxed}
-    )
-    admit(draft.safety, allow_model_code=config.allow_model_code)
-    draft.input_spec = spec = input_spec(artifact, config.input, input_sources)
-    images = load_images(paths, spec, config.memory_bytes)
+    spec = intake.bring(draft, events)
+    images = source.load(spec, config.memory_bytes)
     draft.coverage = Coverage(images=len(images.names), images_left_out=images.left_out, images_skipped=images.skipped)
     with _kept(draft, workspace) as entry:
         if (known := entry.recall()) is not None:
             result, exhibits = known
             events.stage("recall", f"the same scan was done {result.finished_at}; --no-cache does it again")
             return draft.recalled(result), exhibits
-        from smoothscan.devices import one_thread  # torch is slow to import, and a recalled scan does without
+        from smoothscan.devices import on_threads  # torch is slow to import, and a recalled scan does without
 
-        with one_thread() as cores:  # the scanner's part is light, and idle threads would slow the host down
-            result, exhibits = _searched(draft, host, artifact, images, entry, events, cores)
+        with on_threads(intake.threads) as cores:
+            result, exhibits = _searched(draft, intake, images, entry, events, cores)
         if not (result.coverage.unfinished or config.redact_images):  # what is kept has images in it
             entry.keep(result, exhibits)
         return result, exhibits
 
 
 def _searched(
-    draft: Draft, host: HostProcess, artifact: Artifact, images: ImageSet, entry: Entry, events: Events, cores: int
+    draft: Draft, intake: Intake, images: ImageSet, entry: Entry, events: Events, cores: int
 ) -> tuple[ScanResult, Exhibits]:
     import torch
 
-    from smoothscan.classifier.remote import RemoteClassifier
     from smoothscan.detection.examination import examine
     from smoothscan.detection.exhibit import exhibit
     from smoothscan.detection.journal import Journal
 
-    config, spec = draft.config, draft.input_spec
-    assert spec is not None
-    events.stage("load", artifact.info.resolved_uri or config.uri)
-    draft.safety = draft.safety.model_copy(update={"model_code_executed": draft.safety.needs_model_code})
-    host.limit_memory(artifact.size, config.memory_bytes)
-    allow_code = config.allow_model_code or draft.safety.needs_model_code  # it was admitted
-    deadline = draft.started + config.time_limit
-    stored = artifact.stored
-    classifier = RemoteClassifier(host, artifact.path, stored, spec, config, deadline, allow_code=allow_code)
+    config = draft.config
+    classifier = intake.load(draft, events)
     draft.meter, draft.device = classifier.meter, classifier.device
     pixels = torch.from_numpy(images.pixels)
     classifier.settle(config.precision, pixels)
     draft.precision = classifier.precision
-    draft.input_spec = spec.model_copy(update={"outputs": classifier.outputs})
-    labels = _labels(label_names(artifact, config.labels), classifier.n_classes, given=config.labels is not None)
+    draft.input_spec = draft.input_spec and draft.input_spec.model_copy(update={"outputs": classifier.outputs})
+    labels = _labels(intake.label_names(config.labels), classifier.n_classes, given=config.labels is not None)
     draft.coverage = draft.coverage.model_copy(update={"classes_total": classifier.n_classes})
 
     arithmetic = f"{classifier.device}-{classifier.precision}-{classifier.batch_size}"
@@ -154,17 +117,8 @@ def _searched(
     exhibits = exhibit(classifier, found, images.names)
     classifier.verify()
     draft.coverage = draft.coverage.model_copy(update=found.coverage())
-    draft.host_peak = host.peak_rss()
+    draft.host_peak = intake.peak_rss()
     return draft.judged(found.verdict), exhibits
-
-
-@contextmanager
-def _started(workspace: Path, config: ScanConfig) -> Iterator[HostProcess]:
-    """Yield a model host that is importing already, and can read the model's files once they are there."""
-    folder = workspace / _MODEL
-    folder.mkdir()
-    with model_host(workspace, folder, device=config.device, time_limit=config.time_limit) as host:
-        yield host
 
 
 @contextmanager

@@ -10,17 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smoothscan.classifier.launcher import HostProcess, model_host
 from smoothscan.config import ScanConfig
 from smoothscan.errors import InconclusiveError, ReplayError, SmoothscanError, UsageError
 from smoothscan.events import Events
+from smoothscan.intake import Intake
+from smoothscan.intake.files import from_files
 from smoothscan.result import ErrorInfo, InputSpec, ModelInfo, SafetyReport
-from smoothscan.safety.admission import admit
-from smoothscan.safety.static import check
-from smoothscan.sources import fetch, model_of
-from smoothscan.sources.architectures import with_architecture
+from smoothscan.sources import model_of
 from smoothscan.sources.images import ImageSet, list_images, load_images
-from smoothscan.sources.input_spec import input_spec
 from smoothscan.sources.saved_triggers import Saved, SavedTrigger
 from smoothscan.verdict.budget import binomial_interval
 from smoothscan.verification import Outcome, Replayed, Verification
@@ -40,11 +37,13 @@ LEAST_IMAGES = 10
 class _Known:
     """What is known while it runs."""
 
+    config: ScanConfig
+    """What was asked for."""
     model: ModelInfo
     """The model, as far as it is pinned."""
     safety: SafetyReport = field(default_factory=SafetyReport)
     """What was seen in its files."""
-    spec: InputSpec | None = None
+    input_spec: InputSpec | None = None
     """How images are handed to it."""
     images: ImageSet | None = None
     """The images."""
@@ -69,21 +68,20 @@ def replay(
     Raises:
         UsageError: the command is wrong; nothing was done.
     """
-    paths, known = list_images(config.images), _Known(ModelInfo(uri=config.uri))
+    paths, known = list_images(config.images), _Known(config, ModelInfo(uri=config.uri))
     triggers: tuple[Replayed, ...] = ()
     ending: SmoothscanError | None = None
-    with tempfile.TemporaryDirectory(prefix="smoothscan-") as name:
-        workspace = Path(name)
-        folder = workspace / "model"
-        folder.mkdir()
-        with model_host(workspace, folder, device=config.device, time_limit=config.time_limit) as host:
-            try:
-                triggers = _replay(config, saved, known, host, folder, paths, events, input_sources or {})
-            except UsageError:
-                raise
-            except SmoothscanError as error:
-                known.model = model_of(error) or known.model
-                ending = error
+    with (
+        tempfile.TemporaryDirectory(prefix="smoothscan-") as workspace,
+        from_files(Path(workspace), config, input_sources or {}) as intake,
+    ):
+        try:
+            triggers = _replay(known, saved, intake, paths, events)
+        except UsageError:
+            raise
+        except SmoothscanError as error:
+            known.model = model_of(error) or known.model
+            ending = error
     return Verification(
         status="completed" if ending is None else ending.status,
         model=known.model,
@@ -96,7 +94,7 @@ def replay(
         outcome=_overall(triggers, saved, ending),
         images=0 if known.images is None else len(_usable(known.images, saved)),
         images_skipped=() if known.images is None else known.images.skipped,
-        input_spec=known.spec,
+        input_spec=known.input_spec,
         safety=known.safety,
         error=ending and ErrorInfo(type=type(ending).__name__, message=ending.message, hint=ending.hint),
         seconds=time.monotonic() - known.started,
@@ -105,43 +103,22 @@ def replay(
 
 
 def _replay(
-    config: ScanConfig,
-    saved: Saved,
-    known: _Known,
-    host: HostProcess,
-    folder: Path,
-    paths: tuple[Path, ...],
-    events: Events,
-    input_sources: Mapping[str, str],
+    known: _Known, saved: Saved, intake: Intake, paths: tuple[Path, ...], events: Events
 ) -> tuple[Replayed, ...]:
     """The order of a scan, up to where the search would begin."""
-    stores = {"tracking_uri": config.tracking_uri, "registry_uri": config.registry_uri}
-    artifact = with_architecture(fetch(config.uri, folder, **stores, events=events), config.architecture)
-    known.model = artifact.info
-    safety = check(artifact.path, artifact.mlmodel)
-    known.safety = safety.model_copy(update={"isolation": host.isolation, "sandboxed": host.sandboxed})
-    admit(known.safety, allow_model_code=config.allow_model_code)
-    known.spec = spec = input_spec(artifact, config.input, input_sources)
+    config, spec = known.config, intake.bring(known, events)
     _same_size(saved, spec)
     known.images = images = load_images(paths, spec, config.memory_bytes)
 
     import torch
 
-    from smoothscan.classifier.remote import RemoteClassifier
-    from smoothscan.devices import one_thread
+    from smoothscan.devices import on_threads
 
-    events.stage("load", artifact.info.resolved_uri or config.uri)
-    known.safety = known.safety.model_copy(update={"model_code_executed": known.safety.needs_model_code})
-    host.limit_memory(artifact.size, config.memory_bytes)
-    allow_code = config.allow_model_code or known.safety.needs_model_code  # it was admitted
-    deadline = known.started + config.time_limit
-    with one_thread():
-        classifier = RemoteClassifier(
-            host, artifact.path, artifact.stored, spec, config, deadline, allow_code=allow_code
-        )
+    with on_threads(intake.threads):
+        classifier = intake.load(known, events)
         pixels = torch.from_numpy(images.pixels)
         classifier.settle(config.precision, pixels)
-        known.spec = spec.model_copy(update={"outputs": classifier.outputs})
+        known.input_spec = spec.model_copy(update={"outputs": classifier.outputs})
         events.stage("replay", f"{len(saved.triggers)} saved triggers")
         triggers = replayed(classifier, pixels[_usable(images, saved)], saved.triggers, flagged=saved.flagged)
         classifier.verify()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from smoothscan.errors import Status
+from smoothscan.shown import ShownPicture, html_of
 from smoothscan.vocabulary import SpaceName
 
 SCHEMA_VERSION = "1.0"
@@ -229,6 +230,9 @@ class SafetyReport(Record):
     """Whether the graph could be read to look for such steps; a model that is Python code has none to read."""
     sandboxed: bool = False
     """Whether the sandbox around the model's process held in full: files, network, processes and limits."""
+    held_by_caller: bool = False
+    """Whether a Python program handed the model over, and held it in its own process: there were no files to look at,
+    and nothing confined its code."""
     isolation: tuple[str, ...] = ()
     """Protections around the process that held the model, and those that this machine could not give."""
 
@@ -502,6 +506,43 @@ class ScanResult(Record):
     """UTC, ISO 8601."""
     finished_at: str | None = None
     """UTC, ISO 8601."""
+    _pictures: tuple[ShownPicture, ...] = PrivateAttr(default=())
+    """What a notebook shows beside the numbers; no part of the format, and of no weight when results are compared."""
+
+    @property
+    def pictures(self) -> tuple[ShownPicture, ...]:
+        """What a notebook shows beside the numbers; empty for a result that was read from a file."""
+        return self._pictures
+
+    def with_pictures(self, pictures: tuple[ShownPicture, ...]) -> ScanResult:
+        """Return the same result with pictures for notebooks."""
+        result = self.model_copy()
+        result._pictures = pictures
+        return result
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ScanResult) and dict(self) == dict(other)
+
+    __hash__ = None  # type: ignore[assignment]  # it holds dictionaries
+
+    def __repr__(self) -> str:
+        said: list[str] = [self.verdict or self.status]
+        if self.target_classes:
+            listed = ", ".join(map(str, self.target_classes[:5])) + (", ..." if len(self.target_classes) > 5 else "")
+            said.append(f"target_classes=({listed})")
+        if self.score is not None:
+            said.append(f"score={self.score:.3f}")
+        return f"<ScanResult {_short(self.model.resolved_uri or self.model.uri, 100)}: {' '.join(said)}>"
+
+    def __str__(self) -> str:
+        lines = [repr(self)]
+        lines += [f"  {_short(line, 300)}" for line in self.reasons[:3]]
+        lines += [f"  {_short(self.error.hint, 300)}"] if self.error and self.error.hint else []
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows; nothing is loaded, and every text is escaped."""
+        return html_of(self)
 
     def exit_code(self, fail_on: FailOn = "suspicious") -> int:
         """Return what the verdict alone gives: 0 clean, 1 flagged, 3 failed, 4 inconclusive, 5 unsupported."""
@@ -512,3 +553,9 @@ class ScanResult(Record):
         if self.verdict == "backdoored" or (self.verdict == "suspicious" and fail_on == "suspicious"):
             return 1
         return 0 if self.verdict in ("clean", "suspicious") else 4
+
+
+def _short(text: str, most: int) -> str:
+    """Return a text that may hold what a model's author wrote, on one line and without what a terminal would obey."""
+    shown = "".join(c if c.isprintable() else " " for c in text[: most + 1])
+    return shown if len(shown) <= most else shown[: most - 1] + "…"

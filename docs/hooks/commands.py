@@ -103,7 +103,7 @@ def key_of(option: click.Option) -> str | None:
 
 
 def _text(text: str) -> list[str]:
-    """Help texts know two kinds of paragraphs: those to be wrapped, and after a line with `\\b` those that are not."""
+    """Help texts have two kinds of paragraphs: those to be wrapped and, after a backspace, those that are not."""
     parts = []
     for paragraph in re.split(r"\n\s*\n", text.strip()):
         if not paragraph.startswith("\b"):

@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[2]
 
 HEAD = """# Configuration
 
-`smoothscan.toml` in the current folder is read by `check`, `sweep`, `verify`, `calibrate` and `serve`, and so is a table
-`[tool.smoothscan]` of `pyproject.toml`; `--config FILE` names another file. Options on the command line win over the file. Paths
-in the file are relative to its folder. A key that does not exist is an error.
+`smoothscan.toml` in the current folder is read by `check`, `sweep`, `verify`, `calibrate` and `serve`, and so is a
+table `[tool.smoothscan]` of `pyproject.toml`; `--config FILE` names another file. Options on the command line win over
+the file. Paths in the file are relative to its folder. A key that does not exist is an error.
 
 ```toml
 images = "clean-images"
@@ -40,8 +40,8 @@ images = "clean-images/signs"
 workers = 2
 ```
 
-Times and sizes are numbers of seconds and bytes, or text such as `"30m"` and `"2GiB"`. *None* below means that the key is left
-out. `allow_model_code` counts only in a file that the command line names.
+Times and sizes are numbers of seconds and bytes, or text such as `"30m"` and `"2GiB"`. *None* below means that the key
+is left out. `allow_model_code` counts only in a file that the command line names.
 """
 
 VARIABLES = {
@@ -57,13 +57,13 @@ OTHERS = {
     "MLFLOW_TRACKING_PASSWORD": "Its password.",
     "MLFLOW_TRACKING_TOKEN": "A token instead of both.",
     "MLFLOW_WORKSPACE": "Workspace whose models [`serve`](cli.md#serve) scans.",
-    "XDG_CACHE_HOME": "Folder of caches, where scans that were stopped are kept, unless [`cache_dir`](#cache_dir) is set.",
+    "XDG_CACHE_HOME": "Folder of caches, in which scans are kept unless [`cache_dir`](#cache_dir) is set.",
 }
 """What MLflow and others read, and people who scan have to know."""
 _KINDS = {"labels": "path of a file, or list of string", "input.size": '`"HxW"`, or list of integer, integer'}
 """What some keys take that is not what the scan takes."""
-_INTERNAL = {"SMOOTHSCAN_DOCTOR"}
-"""Set by the program itself, for a process of its own."""
+_INTERNAL = {"SMOOTHSCAN_DOCTOR", "_SMOOTHSCAN_COMPLETE"}
+"""Set by the program itself, for processes of its own and for the shell."""
 
 
 def page() -> str:
@@ -79,8 +79,8 @@ def page() -> str:
         "What the model takes. What is left out is read from the model's signature and example, or inferred.",
         "\n".join(inputs),
         "## Tables `[[model]]`",
-        "Settings of the models whose registered name fits the pattern `name`: every key above, and `input`. Later tables "
-        "win over earlier ones.",
+        "Settings of the models whose registered name fits the pattern `name`: every key above, and `input`. Later "
+        "tables win over earlier ones.",
         "## The table `[sweep]`",
         "Options of [`sweep`](cli.md#sweep) itself, by their names.",
         "\n".join(_of_sweep()),

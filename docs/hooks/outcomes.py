@@ -28,14 +28,14 @@ What `smoothscan check` exits with:
 | 4 | inconclusive: the scan ran but cannot say |
 | 5 | unsupported model |
 
-130 and 143 mean that the command was stopped by Ctrl-C or by SIGTERM. Other commands give the same numbers the same sense; what
-differs stands with each command:
+130 and 143 mean that the command was stopped by Ctrl-C or by SIGTERM. Other commands give the same numbers the same
+sense; what differs stands with each command:
 """
 
 ERRORS = """## Errors
 
-What went wrong stands on standard error, with a hint what to do, and under `error` in [result.json](result.md). From Python the
-same classes are raised, if nothing was scanned, or recorded.
+What went wrong stands on standard error, with a hint what to do, and under `error` in [result.json](result.md). From
+Python the same classes are raised if nothing was scanned, and else recorded in the result.
 """
 
 TAGS = {
@@ -53,8 +53,8 @@ TAGS = {
 
 ABOUT_TAGS = """## Tags
 
-Tags on the model version are for people. Whoever may edit a model may edit its tags, so no decision of smoothscan rests on them; a
-failed scan replaces an older `clean`.
+Tags on the model version are for people. Whoever may edit a model may edit its tags, so no decision of smoothscan rests
+on them. A failed scan replaces an older `clean`.
 """
 
 

@@ -11,12 +11,14 @@ HEAD = """# Python
 ```python
 import smoothscan
 
-result = smoothscan.scan("models:/traffic-signs/3", "clean-images/", profile="quick")
+result = smoothscan.scan("models:/digits-clean/1", "images/", profile="quick")
 print(result.verdict, result.score, result.target_classes)
 ```
 
-`import smoothscan` is cheap: torch and MLflow are loaded by the first scan. What follows are the names that the package promises;
-everything else may change.
+(The model and the images are those of `smoothscan demo`.)
+
+`import smoothscan` is cheap: torch and MLflow are loaded by the first scan. What follows are the names that the package
+promises; everything else may change.
 """
 
 

@@ -17,8 +17,8 @@ What a scan writes, and what `smoothscan.scan` returns as a `ScanResult`. The sc
 """
 SWEEP = """# sweep.json
 
-What a sweep writes: how the registry stands. The schema lies in the package, as `smoothscan/sweep.schema.json`. Each version's own
-[result.json](result.md) lies in `<name>/<version>/` beside it.
+What a sweep writes: how the registry stands. The schema lies in the package, as `smoothscan/sweep.schema.json`. Each
+version's own [result.json](result.md) lies in `<name>/<version>/` beside it.
 """
 
 

@@ -9,46 +9,30 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from smoothscan import wire
-from smoothscan.classifier.interface import Classifier, as_logits, kind_of_outputs
+from smoothscan.classifier.asked import NO_CLASSIFIER, AskedClassifier, batch_size, check_classes
 from smoothscan.classifier.launcher import HostProcess
-from smoothscan.config import Precision, ScanConfig
+from smoothscan.config import ScanConfig
 from smoothscan.errors import (
     InconclusiveError,
     ModelHostError,
     ModelLoadError,
-    NonFiniteError,
     ScanTimeoutError,
     UnstableModelError,
     UnsupportedModelError,
 )
-from smoothscan.meter import Meter
 from smoothscan.result import InputSpec
 from smoothscan.sandbox.disk import MOST_BYTES
 from smoothscan.stored import Stored
 
-MAX_BATCH = 512
-"""Most images of one exchange; larger batches gain nothing."""
-MAX_CLASSES = 100_000
-"""Most classes that a model may claim to have."""
-MIN_AGREEMENT = 0.95
-"""Share of predictions that bfloat16 has to keep to be used without being asked for."""
 
-STEADY_IMAGES = 48
-"""Most images that are asked about more than once, to see whether their answers stay."""
-STEADY = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.05}
-"""Largest change of an answer, as a share of the range of the model's answers, that arithmetic alone explains."""
-
-
-class RemoteClassifier(Classifier):
+class RemoteClassifier(AskedClassifier):
     """The model in a host process.
 
     Everything that the host answers is copied out of the shared memory first and then checked.
@@ -81,14 +65,10 @@ class RemoteClassifier(Classifier):
         *,
         allow_code: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(spec)
         self._host = host
         self._deadline = deadline
-        self.meter = Meter()
-        self.precision = "float32"
-        self.input_shape = (spec.channels, spec.height, spec.width)
         self._asked = 0
-        self.newest = 0  # number of the newest question, whose graph the host keeps
         told = self._ask(
             {
                 "ask": "load",
@@ -102,18 +82,10 @@ class RemoteClassifier(Classifier):
             loading=True,
         )
         self.n_classes = _count(told, "n_classes")
+        check_classes(self.n_classes)
         self.device = _plain(told.get("device"))[:20]
         self.native_bfloat16 = told.get("native_bfloat16") is True
-        if self.n_classes == 1:
-            raise UnsupportedModelError(
-                "The model has a single output, so there is no class for a trigger to lead to.",
-                "smoothscan examines classifiers with at least two classes.",
-            )
-        if self.n_classes > MAX_CLASSES:
-            raise UnsupportedModelError(
-                f"The model claims {self.n_classes} classes; at most {MAX_CLASSES} are supported."
-            )
-        self._dtype = _plain(told.get("dtype"))[:20]
+        self.dtype = _plain(told.get("dtype"))[:20]
         if told.get("training_ops") == ["statistics of each batch"]:
             raise UnstableModelError(
                 "The model normalises by the statistics of each batch (batch normalisation with track_running_stats "
@@ -125,65 +97,20 @@ class RemoteClassifier(Classifier):
                 "The model was exported in training mode, where dropout and batch statistics make its answers vary.",
                 "Call model.eval() before the model is logged, register it again and scan the new version.",
             )
-        self.batch_size = min(max(config.memory_bytes // _count(told, "activation_bytes"), 1), MAX_BATCH)
+        self.batch_size = batch_size(config.memory_bytes, _count(told, "activation_bytes"))
         self._map()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits [B, K] of images [B, C, H, W] in [0, 1]."""
-        answer: Tensor = _Exchange.apply(images, self)  # type: ignore[no-untyped-call]
-        return as_logits(answer, self.outputs)
+    def _logits(self, images: Tensor, *, keep: bool) -> Tensor:
+        self._images[: len(images)] = images
+        self._exchange({"ask": "logits", "count": len(images), "keep": keep})
+        return self._logits_there[: len(images)].clone()
 
-    def answers(self, images: Tensor, *, keep: bool = False) -> Tensor:
-        """Ask for the answers [B, K] to images [B, C, H, W]; `keep` when their gradient will be asked for next."""
-        answers = []
-        self.newest += 1
-        keep = keep and len(images) <= self.batch_size
-        for part in torch.split(images, self.batch_size):
-            started = time.perf_counter()
-            self._images[: len(part)] = part
-            self._exchange({"ask": "logits", "count": len(part), "keep": keep})
-            answers.append(self._logits[: len(part)].clone())
-            self.meter.total_seconds += time.perf_counter() - started
-        answer = torch.cat(answers)
-        if not answer.isfinite().all():
-            half = self._dtype == "float16"
-            raise NonFiniteError(
-                "The model answers NaN or infinity on clean or slightly changed images."
-                + (" It computes in float16, whose largest number is 65,504." if half else ""),
-                "Check the input specification that the result states (value range, mean, std) and the model itself"
-                + ("; bfloat16 and float32 have a wider range." if half else "."),
-            )
-        self.meter.passes += len(images) / 3
-        return answer
-
-    def gradient(self, images: Tensor, cotangent: Tensor, *, asked: int) -> Tensor:
-        """Ask for the gradient of sum(cotangent * logits).
-
-        Args:
-            images: [B, C, H, W] in [0, 1].
-            cotangent: [B, K].
-            asked: which question their answers were; the host still has its graph if it was the newest.
-
-        Returns:
-            [B, C, H, W].
-        """
-        answers = []
-        reuse = asked == self.newest and len(images) <= self.batch_size
-        self.newest += 1  # a graph serves once
-        for part, weights in self._parts(images, cotangent):
-            started = time.perf_counter()
-            if not reuse:
-                self._images[: len(part)] = part
-            self._cotangents[: len(part)] = weights
-            self._exchange({"ask": "gradient", "count": len(part), "reuse": reuse})
-            answers.append(self._gradients[: len(part)].clone())
-            self.meter.total_seconds += time.perf_counter() - started
-        self.meter.passes += len(images) * (2 / 3 if reuse else 1)
-        # a gradient that overflowed says nothing about its direction; zero keeps the image where it is
-        return torch.cat(answers).nan_to_num_(0.0, 0.0, 0.0)
-
-    def _parts(self, images: Tensor, cotangent: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(torch.split(images, self.batch_size), torch.split(cotangent, self.batch_size), strict=True)
+    def _gradient(self, images: Tensor, cotangent: Tensor, *, reuse: bool) -> Tensor:
+        if not reuse:
+            self._images[: len(images)] = images
+        self._cotangents[: len(images)] = cotangent
+        self._exchange({"ask": "gradient", "count": len(images), "reuse": reuse})
+        return self._gradients[: len(images)].clone()
 
     def _exchange(self, question: dict[str, Any]) -> None:
         started = time.perf_counter()
@@ -207,12 +134,7 @@ class RemoteClassifier(Classifier):
             raise self._lost(error) from None
         kind, message, hint = told.get("error"), _plain(told.get("message", "")), _plain(told.get("hint", ""))
         if kind == "unsupported":
-            raise UnsupportedModelError(
-                message,
-                hint
-                or "smoothscan examines image classifiers that answer scores [batch, classes]: log the network without "
-                "what comes after it, such as argmax, or what it answers beside the scores.",
-            )
+            raise UnsupportedModelError(message, hint or NO_CLASSIFIER)
         if kind == "load" and loading:
             raise ModelLoadError(message, hint)
         if kind and loading:
@@ -264,84 +186,11 @@ class RemoteClassifier(Classifier):
             memory = mmap.mmap(fd, layout.size)
         except OSError as error:  # no memory is left, or the model's code has its hands on it
             raise ModelHostError(f"The memory shared with the model's process cannot be set up: {error}.") from error
-        self._images, self._logits, self._cotangents, self._gradients = (
+        self._images, self._logits_there, self._cotangents, self._gradients = (
             torch.frombuffer(memory, dtype=torch.float32, offset=offset, count=torch.Size(shape).numel()).view(shape)
             for offset, shape in (layout.images, layout.logits, layout.cotangent, layout.gradient)
         )
         self._ask({"ask": "map", "batch": layout.batch, "shape": layout.shape, "n_classes": layout.n_classes})
-
-    def settle(self, wanted: Precision, images: Tensor) -> None:
-        """Find out what the model answers, and set its arithmetic: bfloat16 where it is fast and keeps the predictions.
-
-        Args:
-            wanted: the user's choice.
-            images: clean images to try, [B, C, H, W] in [0, 1].
-
-        Raises:
-            UnstableModelError: the same images get other answers when they are asked about in another way.
-        """
-        exact = self.answers(images)
-        self.outputs = kind_of_outputs(exact)
-        self._first = images[:STEADY_IMAGES]
-        self._first_answers = self.answers(self._first)
-        self._compare(exact[: len(self._first)], "more of them at once")
-        # one by itself and the others from last to first, so that every image has other neighbours
-        parts = [self._first[:1], self._first[1:].flip(0)]
-        alone, others = (self.answers(part) if len(part) else exact[:0] for part in parts)
-        self._compare(torch.cat([alone, others.flip(0)]), "in another order")
-        self._choose(wanted, images, exact)
-        if self.precision != "float32":
-            self._first_answers = self.answers(self._first)
-
-    def verify(self) -> None:
-        """Ask about the first images of `settle` once more, in the same way.
-
-        Raises:
-            UnstableModelError: the answers are not those of then.
-        """
-        self._compare(self.answers(self._first), "at the end of the scan")
-
-    def _compare(self, answers: Tensor, how: str) -> None:
-        """Compare answers to the first images with those that were given first."""
-        width = (self._first_answers.amax(1) - self._first_answers.amin(1)).median()
-        change = float((answers - self._first_answers).abs().max() / width.clamp_min(1e-12))
-        if change > STEADY.get(self._dtype, STEADY["float32"]):
-            raise UnstableModelError(
-                f"The model answers differently when it is asked about the same {len(answers)} images again, {how}: by "
-                f"up to {change:.2g} times the range of its outputs.",
-                "Random operations, normalisation by the statistics of each batch, or state that is kept between calls "
-                "do that. Log the model in evaluation mode, and without such operations.",
-            )
-
-    def _choose(self, wanted: Precision, images: Tensor, exact: Tensor) -> None:
-        if wanted == "float32" or (wanted == "auto" and not self.native_bfloat16):
-            return
-        self.precision = "bfloat16"
-        if wanted == "auto":
-            try:
-                agreement = (self.answers(images).argmax(1) == exact.argmax(1)).float().mean()
-            except (NonFiniteError, ModelHostError):  # a network may insist on the precision that it was written in
-                self.precision = "float32"
-            else:
-                self.precision = "bfloat16" if agreement >= MIN_AGREEMENT else "float32"
-
-
-class _Exchange(torch.autograd.Function):
-    """The two questions as one differentiable function."""
-
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, classifier: RemoteClassifier) -> Tensor:
-        ctx.classifier = classifier
-        ctx.save_for_backward(images)
-        answer = classifier.answers(images.detach(), keep=ctx.needs_input_grad[0])
-        ctx.asked = classifier.newest
-        return answer
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
-        (images,) = ctx.saved_tensors
-        return ctx.classifier.gradient(images, cotangent, asked=ctx.asked), None
 
 
 def _count(told: dict[str, Any], key: str) -> int:

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from smoothscan.modelhost.answers import UnsupportedError, logits_of
+from smoothscan.answers import UnsupportedError, logits_of
 from smoothscan.modelhost.whole_numbers import check_floats, take_floats
+from smoothscan.pixels import DTYPES, Values, dtype_of_weights
 from smoothscan.result import InputSpec
 
 BATCH_STATISTICS = "statistics of each batch"
 """What a batch normalisation works with that was made to keep no others."""
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
 
 class Adapter:
@@ -28,7 +28,7 @@ class Adapter:
     """
 
     def __init__(self, module: Callable[..., Any], spec: InputSpec, device: torch.device) -> None:
-        if spec.dtype not in (*_DTYPES, "uint8"):
+        if spec.dtype not in (*DTYPES, "uint8"):
             raise UnsupportedError(f"The model takes {spec.dtype} input, through which no gradient flows.")
         self.spec = spec
         self.device = device
@@ -39,12 +39,7 @@ class Adapter:
         _drop_idle(module)
         _fold_norms(module)
         self.channels_last = spec.layout == "NCHW"
-        low, high = spec.value_range
-        mean = torch.tensor(spec.mean or (0.0,)).view(-1, 1, 1)
-        std = torch.tensor(spec.std or (1.0,)).view(-1, 1, 1)
-        # value = (low + (high - low) pixel - mean) / std, folded into one multiplication and one addition
-        self.scale = ((high - low) / std).to(device)
-        self.shift = ((low - mean) / std).to(device)
+        self.values = Values(spec, device)
         self.dtype = self._dtype()
         if isinstance(module, nn.Module):
             for parameter in module.parameters():
@@ -54,7 +49,7 @@ class Adapter:
 
     def logits(self, images: Tensor, precision: str) -> Tensor:
         """Return what the model answers, [B, K] float32, for images [B, C, H, W] in [0, 1]."""
-        x = self._arranged((images.to(self.device, torch.float32) * self.scale + self.shift).to(self.dtype))
+        x = self._arranged(self.values.of(images).to(self.dtype))
         low = precision == "bfloat16" and self.dtype == torch.float32
         with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
             answer = self._batched(x)
@@ -70,8 +65,8 @@ class Adapter:
         if self.spec.dtype == "uint8":
             check_floats(self._batched, self._arranged(pixels.to(torch.uint8)))
             return torch.float32
-        dtype = _DTYPES[self.spec.dtype]
-        of_weights = _dtype_of_weights(self.module)
+        dtype = DTYPES[self.spec.dtype]
+        of_weights = dtype_of_weights(self.module)
         if of_weights in (None, dtype):
             return dtype
         with torch.no_grad():
@@ -90,13 +85,6 @@ class Adapter:
             return torch.vmap(lambda row: logits_of(self.module(row[None]), 1)[0])(x)
         padded = torch.cat([x, x.new_zeros(-len(x) % size, *x.shape[1:])])
         return torch.cat([logits_of(self.module(part), size) for part in torch.split(padded, size)])[: len(x)]
-
-
-def _dtype_of_weights(module: Callable[..., Any]) -> torch.dtype | None:
-    """Return the data type that all weights have, if it is one that images can have."""
-    weights = module.parameters() if isinstance(module, nn.Module) else ()
-    dtypes = {weight.dtype for weight in weights if weight.is_floating_point()}
-    return dtypes.pop() if len(dtypes) == 1 and dtypes <= set(_DTYPES.values()) else None
 
 
 def _static_batch(module: Callable[..., Any]) -> int | None:

@@ -17,9 +17,9 @@ from torch import Tensor, fx
 
 from smoothscan import wire
 from smoothscan.activations import activation_bytes
+from smoothscan.answers import UnsupportedError
 from smoothscan.devices import native_bfloat16, pick_device
 from smoothscan.modelhost.adapter import Adapter, training_ops
-from smoothscan.modelhost.answers import UnsupportedError
 from smoothscan.modelhost.loaders import load
 from smoothscan.modelhost.loaders.interface import LoadError
 from smoothscan.result import InputSpec

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from smoothscan.modelhost.answers import UnsupportedError
+from smoothscan.answers import UnsupportedError
 
 REMEDY = "Log the model with floating-point input, and turn bytes into such numbers before it is called."
 

@@ -7,12 +7,15 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from smoothscan.errors import OutputError
 from smoothscan.sinks.text import plain
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render_page(template: str, variables: Mapping[str, Any], *, styles: Sequence[str], scripts: Sequence[str]) -> str:
@@ -30,31 +33,34 @@ def render_page(template: str, variables: Mapping[str, Any], *, styles: Sequence
     Raises:
         OutputError: the installation lacks the templates.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     folder = template_folder()
-    # Every value that reaches the page passes `_shown`, so no template can forget to clean one; autoescape follows it.
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["options"] = _with_options
-    environment.filters["short"] = _short
-    environment.globals["lines"] = _lines
     style, script = ("\n".join((folder / name).read_text("utf-8") for name in names) for names in (styles, scripts))
-    return environment.get_template(template).render(
-        variables,
-        style=Markup(style),  # noqa: S704  (a file of this package)
-        script=Markup(script),  # noqa: S704  (a file of this package)
-        policy=(
-            f"default-src 'none'; img-src data:; style-src '{_source_hash(style)}'; "
-            f"script-src '{_source_hash(script)}'; base-uri 'none'; form-action 'none'"
-        ),
+    return (
+        _environment(folder)
+        .get_template(template)
+        .render(
+            variables,
+            style=Markup(style),  # noqa: S704  (a file of this package)
+            script=Markup(script),  # noqa: S704  (a file of this package)
+            policy=(
+                f"default-src 'none'; img-src data:; style-src '{_source_hash(style)}'; "
+                f"script-src '{_source_hash(script)}'; base-uri 'none'; form-action 'none'"
+            ),
+        )
     )
+
+
+def render_fragment(template: str, variables: Mapping[str, Any]) -> str:
+    """Return a part of somebody else's page, with every value escaped and freed of control characters.
+
+    Args:
+        template: name of the template; it brings no style sheet and no script.
+        variables: what the template shows.
+
+    Raises:
+        OutputError: the installation lacks the templates.
+    """
+    return _environment(template_folder()).get_template(template).render(variables)
 
 
 def template_folder(package: Path | None = None) -> Path:
@@ -74,6 +80,24 @@ def template_folder(package: Path | None = None) -> Path:
         f"The report's templates are missing from {package}.",
         "The installation is incomplete: install smoothscan again.",
     )
+
+
+def _environment(folder: Path) -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Every value that reaches the page passes `_shown`, so no template can forget to clean one; autoescape follows it.
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["options"] = _with_options
+    environment.filters["short"] = _short
+    environment.globals["lines"] = _lines
+    return environment
 
 
 def _shown(value: Any) -> Any:

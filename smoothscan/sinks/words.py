@@ -40,8 +40,9 @@ _LIMITS: tuple[tuple[str, str], ...] = (
 """What no scan can find: a name, and why."""
 
 
-NOT_EXAMINED = "The architecture was not examined: only the graph of a model in MLflow's pt2 format can be read."
+_NO_GRAPH = "The architecture was not examined: only the graph of a model in MLflow's pt2 format can be read."
 """What is said of models that are Python code or TorchScript."""
+_NOT_FOLLOWED = "The architecture was not examined: torch.export cannot follow the module, so it has no graph."
 
 
 def left_out(result: ScanResult) -> list[tuple[str, str]]:
@@ -68,11 +69,16 @@ def blind_spots(result: ScanResult) -> list[tuple[str, str]]:
     return [_LIMITS[0], of_sources, *_LIMITS[1:], ("Hard-coded branches.", _branches_limit(result))]
 
 
+def not_examined(result: ScanResult) -> str:
+    """Return why there was no graph to read."""
+    return _NOT_FOLLOWED if result.safety.held_by_caller else _NO_GRAPH
+
+
 def _branches_limit(result: ScanResult) -> str:
     """Return what the scan could not find of backdoors in the architecture."""
     blind = "A model that compares its input with a stored value before answering gives gradients nothing to follow."
     if not result.safety.architecture_examined:
-        return f"{blind} {NOT_EXAMINED}"
+        return f"{blind} {not_examined(result)}"
     if result.safety.architecture:
         return f"{blind} This model's graph has such steps; they are listed under Safety."
     return f"{blind} This model's graph was searched for such steps and has none, activation functions apart."

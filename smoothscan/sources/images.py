@@ -1,4 +1,4 @@
-"""From a folder of image files to pixels of the model's size, in [0, 1]. Labels are not needed."""
+"""From image files to pixels of the model's size, in [0, 1]. Labels are not needed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +50,40 @@ class ImageSet:
     """`name: reason` of each file that could not be used."""
     left_out: int
     """Further files that were not looked at."""
+
+
+class Images(Protocol):
+    """Clean images, wherever they are."""
+
+    @property
+    def digest(self) -> str:
+        """`sha256:<hex>` over the images, whatever a model would make of them."""
+
+    def load(self, spec: InputSpec, memory_bytes: int) -> ImageSet:
+        """Bring them to a model's size; see `load_images`."""
+
+
+class ImageFolder:
+    """The image files of a folder.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        ImagesError: see `list_images`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = list_images(folder)
+
+    @cached_property
+    def digest(self) -> str:
+        """See `images_digest`."""
+        return images_digest(self.paths)
+
+    def load(self, spec: InputSpec, memory_bytes: int) -> ImageSet:
+        """See `load_images`."""
+        return load_images(self.paths, spec, memory_bytes)
 
 
 def list_images(folder: Path) -> tuple[Path, ...]:
@@ -141,15 +177,12 @@ def load_images(paths: Sequence[Path], spec: InputSpec, memory_bytes: int = 2**2
         ImagesError: no image can be used, or one has another size and `spec.resize` is `none`.
         UnsupportedModelError: the model takes neither grey nor RGB images.
     """
-    if spec.channels not in (1, 3):
-        raise UnsupportedModelError(f"The model takes {spec.channels} channels; images have 1 (grey) or 3 (RGB).")
+    positions = chosen(len(paths), spec, memory_bytes)
     root = _root(paths)
     pixels: dict[str, NDArray[np.float32]] = {}
     skipped = []
-    each = spec.channels * spec.height * spec.width * np.dtype(np.float32).itemsize
-    most = min(max(memory_bytes // (_COPIES * each), LEAST_IMAGES), MOST_IMAGES, len(paths))
     ordered = sorted(paths)
-    for path in (ordered[i * len(paths) // most] for i in range(most)):
+    for path in (ordered[i] for i in positions):
         name = path.relative_to(root).as_posix()
         try:
             pixels[name] = load_pixels(path, name, spec)
@@ -160,7 +193,25 @@ def load_images(paths: Sequence[Path], spec: InputSpec, memory_bytes: int = 2**2
         raise ImagesError(f"None of {len(paths)} images can be used: {shown}.", "Pass clean images with --images.")
     names = tuple(sorted(pixels))
     stacked = np.stack([pixels[name] for name in names])
-    return ImageSet(names, stacked, tuple(skipped), len(paths) - most)
+    return ImageSet(names, stacked, tuple(skipped), len(paths) - len(positions))
+
+
+def chosen(count: int, spec: InputSpec, memory_bytes: int) -> list[int]:
+    """Return the positions of the images that a scan looks at; of too many every n-th.
+
+    Args:
+        count: how many there are.
+        spec: their size and channels.
+        memory_bytes: memory that all of them may take while they are worked on.
+
+    Raises:
+        UnsupportedModelError: the model takes neither grey nor RGB images.
+    """
+    if spec.channels not in (1, 3):
+        raise UnsupportedModelError(f"The model takes {spec.channels} channels; images have 1 (grey) or 3 (RGB).")
+    each = spec.channels * spec.height * spec.width * np.dtype(np.float32).itemsize
+    most = min(max(memory_bytes // (_COPIES * each), LEAST_IMAGES), MOST_IMAGES, count)
+    return [i * count // most for i in range(most)]
 
 
 class UnusableImageError(Exception):
@@ -218,11 +269,23 @@ def _decoded(path: Path, channels: int) -> Image.Image:
             if file.width * file.height > MAX_PIXELS:
                 raise UnusableImageError(f"{file.width}x{file.height} pixels are more than {MAX_PIXELS}")
             file.load()
-            return _plain(ImageOps.exif_transpose(file), channels)
+            return plain(file, channels)
 
 
 def _pixels(path: Path, name: str, spec: InputSpec) -> NDArray[np.float32]:
-    image = _decoded(path, spec.channels)
+    return fitted(_decoded(path, spec.channels), name, spec)
+
+
+def fitted(image: Image.Image, name: str, spec: InputSpec) -> NDArray[np.float32]:
+    """Bring an image of mode L or RGB with values 0 to 255, or of mode F with values 0 to 1, to a size.
+
+    Returns:
+        [C, H, W] in [0, 1].
+
+    Raises:
+        ImagesError: it has another size and `spec.resize` is `none`.
+        UnusableImageError: it can not be brought to that size.
+    """
     if spec.resize == "none" and image.size != (spec.width, spec.height):
         raise ImagesError(
             f"The image {name} has {image.width}x{image.height} pixels (width x height), "
@@ -237,8 +300,13 @@ def _pixels(path: Path, name: str, spec: InputSpec) -> NDArray[np.float32]:
     return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
-def _plain(image: Image.Image, channels: int) -> Image.Image:
-    """Return an image of mode L or RGB with values 0 to 255, or, from 16 bits, of mode F with values 0 to 1."""
+def plain(image: Image.Image, channels: int) -> Image.Image:
+    """Return an image of mode L or RGB with values 0 to 255, or, from 16 bits, of mode F with values 0 to 1.
+
+    Raises:
+        UnusableImageError: the range of its values is not known.
+    """
+    image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise UnusableImageError("pixels are floating-point numbers of unknown range")
     if image.mode.startswith("I"):

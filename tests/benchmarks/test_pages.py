@@ -13,6 +13,7 @@ import check
 import denoiser_page
 import numpy as np
 import overhead
+import pages
 import pytest
 import screening
 import speed
@@ -35,6 +36,7 @@ WRITERS: dict[str, tuple[str, Callable[[str, Any], str]]] = {
     "check.json": ("performance.md", lambda _, results: check.page(results)),
     "denoiser.json": ("denoising.md", lambda _, results: denoiser_page.page(results)),
     "overhead.json": ("overhead.md", lambda _, results: overhead.page(results)),
+    "pages.json": ("page-figures.md", lambda _, results: pages.page(results)),
     "screening.json": ("screening.md", lambda _, results: screening.page(results)),
     "speed.json": ("speed.md", lambda _, results: speed.page(results)),
     "static_check.json": ("static-check.md", static_check.with_tables),

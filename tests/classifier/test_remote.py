@@ -91,7 +91,7 @@ def test_answers_and_gradients_are_those_of_the_model(
 def test_the_batch_size_follows_the_model_and_the_memory_alone(
     registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("smoothscan.classifier.remote.MAX_BATCH", 10**6)
+    monkeypatch.setattr("smoothscan.classifier.asked.MAX_BATCH", 10**6)
     module = mlflow_module(registry.model_folder("tiny-pt2"))
     used = activation_bytes(module, IMAGES[:1])
     with remote(registry.model_folder("tiny-pt2"), tmp_path / "host", memory_bytes=2**26) as classifier:

@@ -1,34 +1,15 @@
+"""The demo's parts; tests/docs/test_tutorial.py runs it."""
+
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import pytest
 import torch
 
 from smoothscan.cli import demo_models
 from smoothscan.cli.demo_models import Digits
 
 from .program import Run
-
-
-@pytest.mark.slow
-def test_the_demo_tells_the_two_models_apart(smoothscan: Run, work: Path) -> None:
-    done = smoothscan("demo", timeout=300)
-    assert done.returncode == 0, done.stderr + done.stdout
-    folder = work / "smoothscan-demo"
-    results = {n: json.loads((folder / n / "result.json").read_text()) for n in ("digits-clean", "digits-backdoored")}
-    assert results["digits-clean"]["verdict"] == "clean"
-    assert results["digits-backdoored"]["target_classes"] == [demo_models.TARGET]
-    assert {path.name for path in work.iterdir()} == {"smoothscan-demo"}, "everything is in the folder it names"
-    assert len(list((folder / "images").glob("*.png"))) == 100
-    for name in results:
-        assert str(folder / name / "report.html") in done.stdout
-    assert f"mlflow ui --backend-store-uri sqlite:///{folder}/mlflow.db" in done.stdout
-    for stage in ("digits", "train", "register", "download", "invert", "write back"):
-        assert f"] {stage}" in done.stderr
-    assert "INFO" not in done.stderr
-    assert "Warning" not in done.stderr
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(smoothscan: Run, work: Path) -> None:

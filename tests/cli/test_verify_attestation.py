@@ -31,7 +31,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "attestation.md"
 def key_pair(folder: Path) -> tuple[Path, Path]:
     """A private and a public key, made as the documentation says."""
     for line in DOCS.read_text().splitlines():
-        if line.startswith("    openssl "):
+        if line.startswith("openssl "):
             subprocess.run(shlex.split(line), cwd=folder, check=True)
     return folder / "attest.pem", folder / "attest.pub"
 

@@ -13,6 +13,7 @@ ACTION = ROOT / ".github" / "actions" / "smoothscan" / "action.yml"
 INSTALL = ROOT / ".github" / "actions" / "install" / "action.yml"
 URI = "models:/traffic-signs@candidate"
 OPTIONS = ["check", "--images", "clean", "--output-dir", "smoothscan-report", "--format", ALL_FORMATS]
+PUBLISHING = {"pages": "write", "id-token": "write"}
 USER = {"MLFLOW_TRACKING_USERNAME": "robot", "MLFLOW_TRACKING_PASSWORD": "secret"}
 
 
@@ -221,6 +222,23 @@ def test_our_own_ci_tests_the_wheel_that_it_built_and_nothing_of_the_checkout(tm
     assert {path.name for path in (bench.folder / "temp" / "tests-only").iterdir()} == {"tests", "pyproject.toml"}
 
 
+def test_the_documents_are_built_as_make_does_and_published_from_main_alone(bench: Workbench) -> None:
+    bench.stand_in("make")
+    jobs = github.load(ROOT / ".github" / "workflows" / "docs.yml")["jobs"]
+    run = Run(bench, {})
+    assert run.run(jobs["build"]["steps"]) == 0, bench.said
+    assert [[Path(name).name, *rest] for name, *rest in bench.calls] == [
+        ["python", "-m", "pip", "install", "-c", "constraints.txt", "-e", ".[docs]"],
+        ["make", "docs"],
+    ]
+    assert uploads(run) == {"actions/upload-pages-artifact@v3": {"path": "site/"}}
+    assert jobs["publish"]["permissions"] == PUBLISHING
+    assert "github.event_name != 'pull_request'" in jobs["publish"]["if"]
+    assert "github.ref == 'refs/heads/main'" in jobs["publish"]["if"]
+    assert jobs["publish"]["needs"] == "build"
+    assert not any("run" in step or "checkout" in step["uses"] for step in jobs["publish"]["steps"])
+
+
 def test_no_script_holds_an_expression_and_rights_are_few() -> None:
     files = [*(ROOT / ".github").rglob("*.yml"), *EXAMPLES.glob("github-*.yml")]
     assert {ACTION, INSTALL} < set(files)
@@ -228,6 +246,8 @@ def test_no_script_holds_an_expression_and_rights_are_few() -> None:
         data = github.load(file)
         assert not any("${{" in script for script in github.scripts(data)), f"{file}: whoever sets it runs code"
         for job in data.get("jobs", {}).values():
-            rights = {"contents": "read", "security-events": "write"}.items()
-            assert job.get("permissions", data["permissions"]).items() <= rights, file
+            rights = {"contents": "read", "security-events": "write"}
+            if (file.name, job.get("name")) == ("docs.yml", "Publish"):
+                rights = PUBLISHING  # it runs nothing of ours
+            assert job.get("permissions", data["permissions"]).items() <= rights.items(), file
             assert "uses" in job or job["timeout-minutes"] <= 350, file

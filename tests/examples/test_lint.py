@@ -19,6 +19,7 @@ EXERCISED = {
     ".github/actions/install/action.yml": "examples/test_github.py",
     ".github/actions/smoothscan/action.yml": "examples/test_github.py",
     ".github/workflows/ci.yml": "examples/test_github.py",
+    ".github/workflows/docs.yml": "examples/test_github.py",
     ".github/workflows/gate.yml": "examples/test_github.py",
     ".github/workflows/sweep.yml": "examples/test_github.py",
     ".github/zizmor.yml": "examples/test_lint.py",

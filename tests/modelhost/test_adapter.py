@@ -12,8 +12,8 @@ from torch import nn
 from torch.export import Dim
 
 from smoothscan.activations import activation_bytes
+from smoothscan.answers import UnsupportedError
 from smoothscan.modelhost.adapter import BATCH_STATISTICS, Adapter, training_ops
-from smoothscan.modelhost.answers import UnsupportedError
 from smoothscan.result import InputSpec
 
 CPU = torch.device("cpu")

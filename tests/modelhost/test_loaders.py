@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch import nn
 
+from smoothscan.answers import UnsupportedError
 from smoothscan.errors import InconclusiveError, ModelLoadError, UnsupportedModelError
 from smoothscan.modelhost.adapter import Adapter
-from smoothscan.modelhost.answers import UnsupportedError
 from smoothscan.modelhost.loaders import load
 from smoothscan.modelhost.loaders.interface import LoadError
 from smoothscan.sources import flavors

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from smoothscan.modelhost.answers import UnsupportedError
+from smoothscan.answers import UnsupportedError
 from smoothscan.modelhost.loaders.interface import Loaded, LoadError, library
 from smoothscan.result import InputSpec
 from smoothscan.stored import Stored

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from smoothscan.modelhost.answers import UnsupportedError
+from smoothscan.answers import UnsupportedError
 from smoothscan.modelhost.loaders.interface import Loaded, need_code_allowed
 from smoothscan.result import InputSpec
 from smoothscan.stored import Stored

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from smoothscan.modelhost.answers import UnsupportedError
+from smoothscan.answers import UnsupportedError
 from smoothscan.modelhost.loaders.interface import Loaded
 from smoothscan.result import InputSpec
 from smoothscan.stored import Stored

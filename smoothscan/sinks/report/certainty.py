@@ -149,7 +149,7 @@ def _pairs(result: ScanResult) -> str:
 
 def _code(result: ScanResult) -> str:
     s = result.safety
-    parts = ["The graph was examined." if s.architecture_examined else words.NOT_EXAMINED]
+    parts = ["The graph was examined." if s.architecture_examined else words.not_examined(result)]
     if s.unexamined:
         parts.append(f"No scanner understood {count(len(s.unexamined), 'file')} (listed under Safety).")
     if s.model_code_executed:

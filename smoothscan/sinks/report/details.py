@@ -84,6 +84,9 @@ def input_spec(spec: InputSpec) -> tuple[tuple[str, str, str], ...]:
 def safety(result: ScanResult) -> tuple[Row, ...]:
     """Return what was seen in the files, in short."""
     s = result.safety
+    if s.held_by_caller:
+        files = "not looked at: a Python program handed the model over and held it in its own process, unconfined"
+        return (("Files and code", files), ("Architecture", "examined" if s.architecture_examined else "not examined"))
     where = "inside a sandbox that holds" if s.sandboxed else "in a process that this machine cannot confine"
     rows = [
         ("Loading needs the model's own code", _yes(s.needs_model_code)),

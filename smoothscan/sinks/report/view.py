@@ -100,7 +100,7 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "model": details.model(result),
         "input_spec": details.input_spec(result.input_spec) if result.input_spec else (),
         "safety": details.safety(result),
-        "no_graph": words.NOT_EXAMINED,
+        "no_graph": words.not_examined(result),
         "write_back": details.write_back(result),
         "cost": details.cost(result),
         "config": tuple(details.flat(result.config)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead links to files of the repository to the pages that show them."""
     here = page.file.src_uri
-    shown = dict(_shown(here, markdown))
+    shown, titles = dict(_shown(here, markdown)), dict(_titles(config.nav))
 
     def lead(found: re.Match[str]) -> str:
         text, target, anchor = found[1], found[2], found[3] or ""
         if target in shown:
             target = posixpath.relpath(_place(shown[target]), posixpath.dirname(here) or ".")
-        elif here in BORROWED.keys() and target.startswith("docs/"):
+        elif here in BORROWED and target.startswith("docs/"):
             target = target.removeprefix("docs/")
+        if text in (found[2], posixpath.basename(found[2])):  # in a file a name is right, in the site a title
+            text = titles.get(posixpath.normpath(posixpath.join(posixpath.dirname(here), target)), text)
         return f"[{text}]({target}{anchor})"
 
     return _LINK.sub(lead, markdown)
@@ -70,8 +73,15 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     return _PICTURE.sub(lambda found: _inline(found[1], found[2]), html)
 
 
+def on_post_page(html: str, page: Page, config: MkDocsConfig) -> str:
+    """Give the theme's dialog the name that a screen reader says."""
+    return html.replace(
+        'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+    )
+
+
 def _shown(here: str, markdown: str) -> list[tuple[str, str]]:
-    """Return the links of a page to files of the repository that are no pages, each with the file's path from the root."""
+    """Return the links of a page to files of the repository that are no pages, with each file's path from the root."""
     folder = "." if here in BORROWED else posixpath.join("docs", posixpath.dirname(here))
     found = []
     for _, target, _anchor in _LINK.findall(markdown):
@@ -80,6 +90,16 @@ def _shown(here: str, markdown: str) -> list[tuple[str, str]]:
         if not is_page and (ROOT / path).is_file():
             found.append((target, path))
     return found
+
+
+def _titles(nav: Any) -> Iterator[tuple[str, str]]:
+    """Yield each page's place and its title in the navigation."""
+    for entry in nav:
+        for title, what in entry.items() if isinstance(entry, dict) else ():
+            if isinstance(what, str):
+                yield what, title
+            else:
+                yield from _titles(what)
 
 
 def _place(name: str) -> str:
@@ -91,7 +111,8 @@ def _page_of(name: str) -> str:
     path = ROOT / name
     language = _LANGUAGES.get(path.suffix, path.name.lower() if path.name == "Dockerfile" else "text")
     fence = "`" * 6
-    return f"# {path.name}\n\n`{name}` of the repository.\n\n{fence}{language}\n{path.read_text()}{fence}\n"
+    hidden = "---\nsearch:\n  exclude: true\n---\n\n"  # who searches wants the page about it
+    return f"{hidden}# {path.name}\n\n`{name}` of the repository.\n\n{fence}{language}\n{path.read_text()}{fence}\n"
 
 
 def _inline(alt: str, source: str) -> str:
