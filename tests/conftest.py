@@ -42,6 +42,21 @@ atexit.register(shutil.rmtree, _CACHES, ignore_errors=True)
 os.environ["XDG_CACHE_HOME"] = str(_CACHES)
 
 
+_LONG = ("docs", "zoo", "cli", "training", "fleet", "hostile")
+"""Rooms whose tests start the program, or scan for real."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put rooms that take long first, so that at the end no process waits for another one's last file."""
+    tests = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        room = item.path.relative_to(tests).parts[0]
+        return _LONG.index(room) if room in _LONG else len(_LONG)
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(autouse=True)
 def _no_scan_is_recalled_from_another_test() -> None:
     shutil.rmtree(_CACHES / "smoothscan", ignore_errors=True)

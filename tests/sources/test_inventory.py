@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,13 @@ def test_a_wrong_filter_is_the_users_mistake(expression: str, listed: Callable[.
     assert "name = 'signs'" in caught.value.hint
 
 
-def test_a_forged_tag_is_nothing_to_the_inventory(client: Any) -> None:
+def test_a_forged_tag_changes_no_version_and_is_told(client: Any) -> None:
     before = registered_versions(Selection(names=("faces",)), tracking_uri=client.uri, registry_uri=None)
     client.set_model_version_tag("faces", "1", "smoothscan.verdict", "backdoored")
-    assert registered_versions(Selection(names=("faces",)), tracking_uri=client.uri, registry_uri=None) == before
+    after = registered_versions(Selection(names=("faces",)), tracking_uri=client.uri, registry_uri=None)
+    assert [replace(version, tags={}) for version in after] == [replace(version, tags={}) for version in before]
+    assert after[0].identity == before[0].identity
+    assert after[0].tags["smoothscan.verdict"] == "backdoored"
 
 
 def test_another_model_under_an_old_name_is_another_model(client: Any) -> None:
