@@ -35,7 +35,7 @@ keep a scan short: these figures are about sweeps, and those on how well trigger
 
 def _wrapped(block: str) -> str:
     """Return a paragraph in lines of equal length; headings, tables and quotations stay as they are."""
-    if block.startswith(("#", "|", "    ")):
+    if block.startswith(("#", "|", "<!--")):
         return block
     return textwrap.fill(" ".join(block.split()), 120, break_long_words=False, break_on_hyphens=False)
 
@@ -203,7 +203,10 @@ def _stayed(step: dict[str, Any]) -> str:
 
 
 def _quoted(text: str) -> str:
-    return f"\n\n    {text}" if text else "nothing."
+    if not text:
+        return "nothing."
+    lines = textwrap.fill(text, 116, break_long_words=False, break_on_hyphens=False)
+    return f"\n\n<!-- shown: what this server answered -->\n```text\n{lines}\n```"
 
 
 def _time(seconds: float) -> str:
