@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 import platformdirs
 
+from smoothscan.config import ScanConfig
 from smoothscan.exhibits import Exhibits
 from smoothscan.files import write_whole
 from smoothscan.packed import PackedError, pack, unpack
@@ -67,6 +68,11 @@ def default_folder() -> Path:
     return platformdirs.user_cache_path("smoothscan", appauthor=False) / "scans"
 
 
+def folder_of(config: ScanConfig) -> Path | None:
+    """Return the folder of all scans for a configuration; None if nothing is to be kept."""
+    return (config.cache_dir or default_folder()) if config.cache else None
+
+
 @contextmanager
 def entry(root: Path | None, workspace: Path, *digests: str) -> Iterator[Entry]:
     """Yield what is kept of a scan, for this process alone.
@@ -93,10 +99,10 @@ def entry(root: Path | None, workspace: Path, *digests: str) -> Iterator[Entry]:
             lock.close()
 
 
-def known(root: Path, *digests: str) -> Entry | None:
+def known(root: Path | None, *digests: str) -> Entry | None:
     """Return what is kept of a scan, to look at only; None if nothing is. No folder is made, and none locked."""
-    folder = _folder(root, *digests)
-    return Entry(folder, lasting=True) if folder.is_dir() else None
+    folder = None if root is None else _folder(root, *digests)
+    return Entry(folder, lasting=True) if folder is not None and folder.is_dir() else None
 
 
 def _folder(root: Path, *digests: str) -> Path:

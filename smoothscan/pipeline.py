@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smoothscan.cache import Entry, default_folder, entry
+from smoothscan.cache import Entry, entry, folder_of
 from smoothscan.config import ScanConfig
 from smoothscan.draft import Draft
-from smoothscan.errors import ConfigError, SmoothscanError, UsageError
+from smoothscan.errors import SmoothscanError, UsageError
 from smoothscan.events import Events
 from smoothscan.exhibits import Exhibits
 from smoothscan.intake import NOTHING_GIVEN, Given, Intake, taken_in
 from smoothscan.result import Coverage, ModelInfo, ScanResult
 from smoothscan.sources import model_of
 from smoothscan.sources.calibration_file import calibration_for
-from smoothscan.sources.denoisers import fetch_denoiser
+from smoothscan.sources.denoisers import denoiser_of
 from smoothscan.sources.images import ImageFolder, Images, ImageSet
 
 if TYPE_CHECKING:
@@ -62,14 +62,7 @@ def scan(
 
 def _scan(draft: Draft, intake: Intake, source: Images, workspace: Path, events: Events) -> tuple[ScanResult, Exhibits]:
     config = draft.config
-    if config.denoiser is not None:
-        draft.denoiser = fetch_denoiser(
-            config.denoiser,
-            workspace / "denoiser",
-            tracking_uri=config.tracking_uri,
-            registry_uri=config.registry_uri,
-            events=events,
-        )
+    draft.denoiser = denoiser_of(config, workspace / "denoiser", events)
     spec = intake.bring(draft, events)
     images = source.load(spec, config.memory_bytes)
     draft.coverage = Coverage(images=len(images.names), images_left_out=images.left_out, images_skipped=images.skipped)
@@ -103,7 +96,7 @@ def _searched(
     classifier.settle(config.precision, pixels)
     draft.precision = classifier.precision
     draft.input_spec = draft.input_spec and draft.input_spec.model_copy(update={"outputs": classifier.outputs})
-    labels = _labels(intake.label_names(config.labels), classifier.n_classes, given=config.labels is not None)
+    labels = intake.labels(config.labels, classifier.n_classes) or tuple(map(str, range(classifier.n_classes)))
     draft.coverage = draft.coverage.model_copy(update={"classes_total": classifier.n_classes})
 
     arithmetic = f"{classifier.device}-{classifier.precision}-{classifier.batch_size}"
@@ -124,8 +117,7 @@ def _searched(
 @contextmanager
 def _kept(draft: Draft, workspace: Path) -> Iterator[Entry]:
     """Yield what is kept of this scan, and say on Ctrl-C that it goes on from there."""
-    config = draft.config
-    root = (config.cache_dir or default_folder()) if config.cache and draft.model.digest else None
+    root = folder_of(draft.config) if draft.model.digest else None
     with entry(root, workspace, str(draft.model.digest), draft.config_digest()) as kept:
         try:
             yield kept
@@ -133,17 +125,6 @@ def _kept(draft: Draft, workspace: Path) -> Iterator[Entry]:
             if kept.lasting and kept.rounds.exists():
                 stop.args = ("stopped; what was found is kept, and the same command goes on from there",)
             raise
-
-
-def _labels(names: tuple[str, ...] | None, n_classes: int, *, given: bool) -> tuple[str, ...]:
-    if names is not None and len(names) == n_classes:
-        return names
-    if given and names is not None:
-        raise ConfigError(
-            f"{len(names)} label names were given for a model with {n_classes} classes.",
-            "Give one name for each output, in the model's order.",
-        )
-    return tuple(str(t) for t in range(n_classes))
 
 
 def _denoiser(draft: Draft, classifier: Classifier, cores: int) -> Denoiser | None:

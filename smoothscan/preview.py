@@ -10,29 +10,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from smoothscan import cache
-from smoothscan.classifier.launcher import HostProcess, model_host
 from smoothscan.config import ScanConfig
 from smoothscan.draft import Draft
 from smoothscan.events import Events
+from smoothscan.intake.files import FromFiles, from_files
 from smoothscan.result import InputSpec, ModelInfo, SafetyReport
-from smoothscan.safety.admission import admit
-from smoothscan.safety.static import check
-from smoothscan.sources import fetch
-from smoothscan.sources.architectures import with_architecture
 from smoothscan.sources.calibration_file import calibration_for
-from smoothscan.sources.denoisers import fetch_denoiser
-from smoothscan.sources.images import images_digest, list_images, load_images
-from smoothscan.sources.input_spec import input_spec, label_names
+from smoothscan.sources.denoisers import denoiser_of
+from smoothscan.sources.images import ImageFolder, Images
 from smoothscan.vocabulary import SpaceName
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from smoothscan.classifier.remote import RemoteClassifier
-    from smoothscan.sources.interface import Artifact
 
 _STEPS = 2
 """Gradient steps that are timed; the first one of a model is slower than the others, and is left out."""
@@ -118,93 +106,64 @@ def preview(config: ScanConfig, events: Events, *, input_sources: Mapping[str, s
     Raises:
         SmoothscanError: the scan would end with this error before it searches anything.
     """
-    paths = list_images(config.images)
-    draft = Draft(config, ModelInfo(uri=config.uri), images_digest(paths), calibration_for(config))
-    with tempfile.TemporaryDirectory(prefix="smoothscan-") as name:
-        workspace, folder = Path(name), Path(name) / "model"
-        folder.mkdir()
-        with model_host(workspace, folder, device=config.device, time_limit=config.time_limit) as host:
-            return _preview(draft, host, paths, workspace, events, input_sources or {})
+    images = ImageFolder(config.images)
+    draft = Draft(config, ModelInfo(uri=config.uri), images.digest, calibration_for(config))
+    with (
+        tempfile.TemporaryDirectory(prefix="smoothscan-") as workspace,
+        from_files(Path(workspace), config, input_sources or {}) as intake,
+    ):
+        return _preview(draft, intake, images, Path(workspace), events)
 
 
-def _preview(
-    draft: Draft,
-    host: HostProcess,
-    paths: tuple[Path, ...],
-    workspace: Path,
-    events: Events,
-    input_sources: Mapping[str, str],
-) -> Preview:
+def _preview(draft: Draft, intake: FromFiles, source: Images, workspace: Path, events: Events) -> Preview:
+    """The order of a scan, up to where the search would begin."""
     config = draft.config
-    stores = {"tracking_uri": config.tracking_uri, "registry_uri": config.registry_uri}
-    if config.denoiser is not None:
-        draft.denoiser = fetch_denoiser(config.denoiser, workspace / "denoiser", **stores, events=events)
-    artifact = with_architecture(fetch(config.uri, workspace / "model", **stores, events=events), config.architecture)
-    draft.model = artifact.info
-    seen = check(artifact.path, artifact.mlmodel)
-    draft.safety = seen.model_copy(update={"isolation": host.isolation, "sandboxed": host.sandboxed})
-    admit(draft.safety, allow_model_code=config.allow_model_code)
-    spec = input_spec(artifact, config.input, input_sources)
-    images = load_images(paths, spec, config.memory_bytes)
+    draft.denoiser = denoiser_of(config, workspace / "denoiser", events)
+    spec = intake.bring(draft, events)
+    images = source.load(spec, config.memory_bytes)
 
     import torch
 
-    from smoothscan.detection.estimate import Plan, plan
-    from smoothscan.devices import one_thread
+    from smoothscan.detection.estimate import plan
+    from smoothscan.devices import on_threads
 
-    with one_thread():
+    with on_threads(intake.threads):
+        classifier = intake.load(draft, events)
         pixels = torch.from_numpy(images.pixels)
-        classifier = _loaded(draft, host, artifact, spec, pixels, events)
+        classifier.settle(config.precision, pixels)
+        labels = intake.labels(config.labels, classifier.n_classes)
         events.stage("measure", "a few gradient steps")
-        intended: Plan = plan(classifier, pixels, config)
+        intended = plan(classifier, pixels, config)
         spent = time.monotonic() - draft.started
         each = intended.seconds_per_pass(_STEPS)
-    cost = Cost(intended.passes, spent + each * sum(intended.passes.values()), each)
-    labels = label_names(artifact, config.labels)
+    subjects = intended.prepared.subjects
     return Preview(
-        model=artifact.info,
-        size=artifact.size,
+        model=draft.model,
+        size=intake.size,
         safety=draft.safety,
         spec=spec.model_copy(update={"outputs": classifier.outputs}),
-        labels=labels if labels is not None and len(labels) == classifier.n_classes else None,
+        labels=labels,
         n_classes=classifier.n_classes,
         in_full=intended.in_full,
         images=len(images.names),
         left_out=images.left_out,
         skipped=images.skipped,
-        synthesis=tuple(images.names[i] for i in intended.subjects.synthesis),
-        screening=len(intended.subjects.screening) + len(intended.subjects.probes),
-        held_out=len(intended.subjects.held_out),
-        spaces=tuple(space.name for space in intended.spaces),
+        synthesis=tuple(images.names[i] for i in subjects.synthesis),
+        screening=len(subjects.screening) + len(subjects.probes),
+        held_out=len(subjects.held_out),
+        spaces=tuple(space.name for space in intended.prepared.spaces),
         device=classifier.device,
         precision=classifier.precision,
         batch_size=classifier.batch_size,
         kept=_kept(draft),
-        cost=cost,
+        cost=Cost(intended.passes, spent + each * sum(intended.passes.values()), each),
     )
 
 
-def _loaded(
-    draft: Draft, host: HostProcess, artifact: Artifact, spec: InputSpec, pixels: Tensor, events: Events
-) -> RemoteClassifier:
-    """Load the model in its process, and find out what it answers."""
-    from smoothscan.classifier.remote import RemoteClassifier
-
-    config = draft.config
-    events.stage("load", artifact.info.resolved_uri or config.uri)
-    host.limit_memory(artifact.size, config.memory_bytes)
-    allow_code = config.allow_model_code or draft.safety.needs_model_code  # it was admitted
-    deadline = draft.started + config.time_limit
-    classifier = RemoteClassifier(host, artifact.path, artifact.stored, spec, config, deadline, allow_code=allow_code)
-    classifier.settle(config.precision, pixels)
-    return classifier
-
-
 def _kept(draft: Draft) -> Kept | None:
-    config = draft.config
-    if not config.cache or draft.model.digest is None:
+    if draft.model.digest is None:
         return None
-    entry = cache.known(config.cache_dir or cache.default_folder(), draft.model.digest, draft.config_digest())
+    entry = cache.known(cache.folder_of(draft.config), draft.model.digest, draft.config_digest())
     if entry is None:
         return None
     if (found := entry.recall()) is not None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from smoothscan.cli.display import Display
@@ -25,10 +24,9 @@ from smoothscan.gate import judge
 from smoothscan.posture import Standing
 from smoothscan.publish import Provenance, keep_apart, make_ready
 from smoothscan.result import ScanResult
-from smoothscan.sources.denoisers import fetch_denoiser
+from smoothscan.sources.denoisers import denoiser_of
 from smoothscan.sources.inventory import Registered, Selection
 from smoothscan.sources.waivers import read_waivers
-from smoothscan.stored import DiffusionFiles
 
 
 def orders(choices: Choices, common: ScanConfig) -> Callable[[Registered], Order]:
@@ -39,7 +37,7 @@ def orders(choices: Choices, common: ScanConfig) -> Callable[[Registered], Order
         common: what holds for the command as a whole.
     """
     folder = common.output_dir
-    digests = Digests(lambda config: _denoiser(config, folder / WORK / "denoiser"))
+    digests = Digests(lambda config: denoiser_of(config, folder / WORK / "denoiser", Silent()))
 
     def order_of(version: Registered) -> Order:
         # A baseline and an alias are about one model.
@@ -100,13 +98,6 @@ def engine_of(options: Mapping[str, Any], common: ScanConfig) -> Engine:
         accelerators=() if common.device == "cpu" else own_accelerators(),
     )
     return LocalEngine(parts, common.output_dir / WORK)
-
-
-def _denoiser(config: ScanConfig, into: Path) -> DiffusionFiles | None:
-    if config.denoiser is None:
-        return None
-    stores = {"tracking_uri": config.tracking_uri, "registry_uri": config.registry_uri}
-    return fetch_denoiser(config.denoiser, into, **stores, events=Silent())
 
 
 def scanner_of(

@@ -13,15 +13,10 @@ from smoothscan.classifier.interface import Classifier
 from smoothscan.config import PAIR_HELD_OUT, PAIR_SYNTHESIS, ScanConfig
 from smoothscan.detection import pairs
 from smoothscan.detection.inversion import Inverter
-from smoothscan.detection.probe import check_enough, synthesis_images
+from smoothscan.detection.preparation import Prepared, prepare
 from smoothscan.detection.schedule import expected_passes
-from smoothscan.detection.screening import FINALISTS, IN_FULL, LEAST, SAMPLED, screening_images
-from smoothscan.detection.subjects import Subjects
-from smoothscan.errors import ConfigError
-from smoothscan.smoothing.noise import KeyedNoise
+from smoothscan.detection.screening import FINALISTS, SAMPLED
 from smoothscan.smoothing.smoothed import standardised
-from smoothscan.spaces import applicable
-from smoothscan.spaces.interface import Space
 
 _SIGMA = 0.1
 """Noise level of the steps that are tried; how long they take does not depend on it."""
@@ -35,10 +30,8 @@ class Plan:
     """The base classifier."""
     config: ScanConfig
     """What to scan, and how."""
-    subjects: Subjects
-    """The images, by their part in it."""
-    spaces: tuple[Space, ...]
-    """Trigger spaces that the images can have triggers of."""
+    prepared: Prepared
+    """Trigger spaces, noise and images."""
     in_full: int
     """Classes of which each would be searched in full in one space."""
     passes: Mapping[str, float]
@@ -51,12 +44,12 @@ class Plan:
             steps: steps that are timed, after one that is not.
         """
         profile = self.config.search().model_copy(update={"steps": 1})
-        noise, space = KeyedNoise(self.config.seed, self.classifier.input_shape), self.spaces[0]
+        noise, space, subjects = self.prepared.noise, self.prepared.spaces[0], self.prepared.subjects
         sigma = _SIGMA if self.config.sigma is None else self.config.sigma
-        smoothed = standardised(self.classifier, sigma, self.subjects.images, noise)
+        smoothed = standardised(self.classifier, sigma, subjects.images, noise)
         inverter = Inverter((smoothed,), space, profile, noise, lambda _passes: None)
         group = min(max(self.classifier.batch_size // profile.n_noise, 1), self.classifier.n_classes)
-        images = torch.stack([self.subjects.images[self.subjects.sources(t)] for t in range(group)])
+        images = torch.stack([subjects.images[subjects.sources(t)] for t in range(group)])
         epsilon, start = space.ladder(profile, self.classifier.input_shape).epsilons[-1], None
         taken = []
         for step in range(1 + steps):
@@ -73,29 +66,22 @@ def plan(classifier: Classifier, pixels: Tensor, config: ScanConfig) -> Plan:
     Args:
         classifier: the base classifier.
         pixels: clean images, [N, C, H, W] in [0, 1].
-        config: profile, spaces, seed and number of synthesis images.
+        config: profile, spaces, pairs, seed and number of synthesis images.
 
     Raises:
-        TooFewImagesError: the images do not support a statistic.
-        ConfigError: nothing can be searched for in such a model.
+        SmoothscanError: see `prepare`.
     """
     profile, k = config.search(), classifier.n_classes
-    spaces = applicable(profile.spaces, classifier.input_shape)
-    if not spaces:
-        raise ConfigError("Grey images have no colours to search for a filter.", "Choose other spaces with --spaces.")
-    noise, clean = KeyedNoise(config.seed, classifier.input_shape), classifier.predict(pixels)
-    many = k > IN_FULL and not profile.exhaustive
-    check_enough(clean, k, config.synthesis_images, LEAST if many else 0)
-    chosen = synthesis_images(classifier, pixels, clean, noise, config.synthesis_images)
-    screening = screening_images(len(pixels), chosen) if many else ((), ())
-    subjects = Subjects(pixels, clean, chosen, config.synthesis_images, *screening)
+    prepared = prepare(classifier, pixels, config)
+    subjects = prepared.subjects
     levels = len(profile.sigmas or (None,))
     passes: dict[str, float] = {
-        space.name: levels * expected_passes(space, profile, classifier.input_shape, k, subjects) for space in spaces
+        space.name: levels * expected_passes(space, profile, classifier.input_shape, k, subjects)
+        for space in prepared.spaces
     }
     if config.pairs:
-        passes["pairs"] = _of_pairs(clean, k, profile.n_noise)
-    return Plan(classifier, config, subjects, tuple(spaces), SAMPLED + FINALISTS if many else k, passes)
+        passes["pairs"] = _of_pairs(subjects.clean, k, profile.n_noise)
+    return Plan(classifier, config, prepared, SAMPLED + FINALISTS if prepared.screened else k, passes)
 
 
 def _of_pairs(clean: Tensor, n_classes: int, n_noise: int) -> float:

@@ -14,16 +14,15 @@ from smoothscan.classifier.interface import Classifier
 from smoothscan.config import Denoising, ScanConfig
 from smoothscan.detection.journal import Journal
 from smoothscan.detection.pairs import PairSearch, search_pairs
-from smoothscan.detection.probe import check_enough, fired, noise_level, probe, synthesis_images
+from smoothscan.detection.preparation import prepare
+from smoothscan.detection.probe import fired, noise_level, probe
 from smoothscan.detection.schedule import Search, Turns, search
-from smoothscan.detection.screening import IN_FULL, LEAST, Selection, screening_images
+from smoothscan.detection.screening import Selection
 from smoothscan.detection.subjects import Subjects
-from smoothscan.errors import ConfigError, TimeBudgetError
+from smoothscan.errors import TimeBudgetError
 from smoothscan.events import Events
 from smoothscan.result import ArchitectureFinding
 from smoothscan.smoothing.denoiser import Denoiser, StraightThrough
-from smoothscan.smoothing.noise import KeyedNoise
-from smoothscan.spaces import applicable
 from smoothscan.spaces.interface import Space
 from smoothscan.verdict.calibration import Calibration
 from smoothscan.verdict.decision import Verdict, decide, undecided
@@ -102,30 +101,16 @@ def examine(
 
     Raises:
         TimeBudgetError: the journal's time ended before anything was searched to its end.
-        TooFewImagesError: the images do not support a statistic.
-        ConfigError: nothing can be searched for in such a model.
+        SmoothscanError: see `prepare`.
     """
     profile, k = config.search(), classifier.n_classes
     journal = Journal(None, classifier.meter) if journal is None else journal
-    spaces = applicable(profile.spaces, classifier.input_shape)
-    if not spaces:
-        raise ConfigError("Grey images have no colours to search for a filter.", "Choose other spaces with --spaces.")
-    if config.pairs and k > IN_FULL:
-        raise ConfigError(
-            f"Pairs of classes are searched in models with up to {IN_FULL} classes; this one has {k}.",
-            "Leave out --pairs.",
-        )
     events.stage("probe", "how predictions move under plain noise")
-    noise = KeyedNoise(config.seed, classifier.input_shape)
-    clean = classifier.predict(pixels)
-    many = k > IN_FULL and not profile.exhaustive
-    check_enough(clean, k, config.synthesis_images, LEAST if many else 0)
+    prepared = prepare(classifier, pixels, config)
+    spaces, noise, subjects = prepared.spaces, prepared.noise, prepared.subjects
     began = time.monotonic()
-    counts = probe(classifier, pixels, clean, noise)
+    counts = probe(classifier, pixels, subjects.clean, noise)
     journal.deadline -= max(ENDING * (time.monotonic() - began), LEAST_ENDING)
-    chosen = synthesis_images(classifier, pixels, clean, noise, config.synthesis_images)
-    screening = screening_images(len(pixels), chosen) if many else ((), ())
-    subjects = Subjects(pixels, clean, chosen, config.synthesis_images, *screening)
 
     levels = profile.sigmas or (noise_level(counts),)
     turns = (None,) if denoiser is None else TURNS[config.denoising](denoiser)

@@ -16,7 +16,7 @@ from smoothscan.safety.admission import admit
 from smoothscan.safety.static import check
 from smoothscan.sources import Artifact, fetch
 from smoothscan.sources.architectures import with_architecture
-from smoothscan.sources.input_spec import input_spec, label_names
+from smoothscan.sources.input_spec import fitting_labels, input_spec
 
 if TYPE_CHECKING:
     from smoothscan.classifier.asked import AskedClassifier
@@ -37,6 +37,16 @@ class FromFiles:
         self._host, self._folder, self._input_sources = host, folder, input_sources
         self._artifact: Artifact | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of its files; after `bring`."""
+        return self._brought.size
+
+    @property
+    def _brought(self) -> Artifact:
+        assert self._artifact is not None
+        return self._artifact
+
     def bring(self, known: Known, events: Events) -> InputSpec:
         """Fetch it, look at its files, and admit it or not; see `Intake.bring`."""
         config = known.config
@@ -56,8 +66,7 @@ class FromFiles:
         """Load it in its process; see `Intake.load`."""
         from smoothscan.classifier.remote import RemoteClassifier
 
-        config, artifact, spec = known.config, self._artifact, known.input_spec
-        assert artifact is not None
+        config, artifact, spec = known.config, self._brought, known.input_spec
         assert spec is not None
         events.stage("load", artifact.info.resolved_uri or config.uri)
         known.safety = known.safety.model_copy(update={"model_code_executed": known.safety.needs_model_code})
@@ -68,9 +77,9 @@ class FromFiles:
             self._host, artifact.path, artifact.stored, spec, config, deadline, allow_code=allow_code
         )
 
-    def label_names(self, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """Return the names that its files hold; see `Intake.label_names`."""
-        return given if self._artifact is None else label_names(self._artifact, given)
+    def labels(self, given: tuple[str, ...] | None, n_classes: int) -> tuple[str, ...] | None:
+        """Return the names that its files hold; see `Intake.labels`."""
+        return fitting_labels(self._brought, given, n_classes)
 
     def peak_rss(self) -> int:
         """Return the peak memory of its process."""

@@ -51,8 +51,12 @@ class Intake(Protocol):
             SmoothscanError: it does not load, or is no image classifier.
         """
 
-    def label_names(self, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """Return the names of the classes, those that are given first; None if nobody knows them."""
+    def labels(self, given: tuple[str, ...] | None, n_classes: int) -> tuple[str, ...] | None:
+        """Return the names of the classes, those that are given first; None if nobody knows them.
+
+        Raises:
+            ConfigError: those that are given are not as many as the classes.
+        """
 
     def peak_rss(self) -> int:
         """Return the peak memory in bytes of processes other than this one."""

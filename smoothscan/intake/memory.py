@@ -24,7 +24,7 @@ from smoothscan.pixels import dtype_of_weights
 from smoothscan.result import ArchitectureFinding, InputSpec, ModelInfo, SafetyReport
 from smoothscan.safety.architecture import ARCHIVE, architecture
 from smoothscan.sources import Artifact
-from smoothscan.sources.input_spec import input_spec, label_names
+from smoothscan.sources.input_spec import fitting_labels, input_spec
 from smoothscan.stored import Stored
 
 FLAVOR = "memory"
@@ -81,9 +81,9 @@ class InMemory:
         assert self._classifier is not None
         return self._classifier
 
-    def label_names(self, given: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """Return the names in the configuration of a module of transformers; see `Intake.label_names`."""
-        return label_names(self._artifact, given)
+    def labels(self, given: tuple[str, ...] | None, n_classes: int) -> tuple[str, ...] | None:
+        """Return the names in the configuration of a module of transformers; see `Intake.labels`."""
+        return fitting_labels(self._artifact, given, n_classes)
 
     def peak_rss(self) -> int:
         """Return 0: there is no other process."""

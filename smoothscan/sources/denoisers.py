@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from smoothscan.config import ScanConfig
 from smoothscan.errors import DenoiserError, ScanFailedError
 from smoothscan.events import Events
 from smoothscan.sources import is_local
@@ -67,6 +68,14 @@ def fetch_denoiser(
     if not folder.is_dir():
         raise DenoiserError(f"There is no denoiser {uri}: it is no folder, and no id on the hub (owner/name).", _WHAT)
     return read_pipeline(folder, uri)
+
+
+def denoiser_of(config: ScanConfig, into: Path, events: Events) -> DiffusionFiles | None:
+    """Bring the diffusion model that a configuration names; None if it names none. See `fetch_denoiser`."""
+    if config.denoiser is None:
+        return None
+    stores = {"tracking_uri": config.tracking_uri, "registry_uri": config.registry_uri}
+    return fetch_denoiser(config.denoiser, into, **stores, events=events)
 
 
 def read_pipeline(folder: Path, uri: str) -> DiffusionFiles:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smoothscan.config import InputConfig
-from smoothscan.errors import InputSpecError, UnsupportedModelError
+from smoothscan.errors import ConfigError, InputSpecError, UnsupportedModelError
 from smoothscan.result import InputSpec
 from smoothscan.sources.architectures import config_json
 from smoothscan.sources.interface import Artifact
@@ -68,6 +68,26 @@ def label_names(artifact: Artifact, labels: Sequence[str] | None) -> tuple[str, 
         if isinstance(place, dict) and (names := _names(place.get("id2label")) or _listed(place.get("label_names"))):
             return names
     return None
+
+
+def fitting_labels(artifact: Artifact, given: Sequence[str] | None, n_classes: int) -> tuple[str, ...] | None:
+    """Return the names of the classes, one for each; None if they are not known.
+
+    Args:
+        artifact: the model; see `label_names`.
+        given: the user's names, which count first.
+        n_classes: number of classes K.
+
+    Raises:
+        ConfigError: the user's names are not as many; those of the model are not used then.
+    """
+    names = label_names(artifact, given)
+    if given is not None and names is not None and len(names) != n_classes:
+        raise ConfigError(
+            f"{len(names)} label names were given for a model with {n_classes} classes.",
+            "Give one name for each output, in the model's order.",
+        )
+    return names if names is not None and len(names) == n_classes else None
 
 
 class _Search:
