@@ -7,11 +7,10 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from smoothscan._version import __version__
 from smoothscan.config import PROFILES, ScanConfig
 from smoothscan.errors import ConfigError
+from smoothscan.sources.versioned_json import read_versioned
 from smoothscan.verdict.calibration import Calibration
 
 SCHEMA_VERSION = "1.0"
@@ -70,30 +69,18 @@ def read_calibration(path: Path) -> Calibration:
     Raises:
         ConfigError: there is no such file, it is no calibration, or one of another version of the format.
     """
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise ConfigError(f"The calibration file {path} does not exist.", _MAKE) from None
-    except OSError as error:
-        raise ConfigError(f"The calibration file {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError):
-        raise ConfigError(f"{path} is no calibration file: it holds no JSON.", _MAKE) from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if not isinstance(version, str):
-        raise ConfigError(f"{path} is no calibration file: it has no schema_version.", _MAKE)
-    if version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
-        raise ConfigError(
-            f"The calibration file {path} has the schema version {version}; this smoothscan reads {SCHEMA_VERSION}.",
-            "Use the smoothscan that made it, or run smoothscan calibrate again, into a new file.",
-        )
-    try:
-        calibration = Calibration.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path} is no calibration file: {where}: {first['msg'].lower()}.", _MAKE) from None
+    what = "The calibration file"
+    calibration = read_versioned(
+        path,
+        Calibration,
+        SCHEMA_VERSION,
+        what=what,
+        kind="calibration",
+        needed=_MAKE,
+        outdated="Use the smoothscan that made it, or run smoothscan calibrate again, into a new file.",
+    )
     if not calibration.models:
-        raise ConfigError(f"The calibration file {path} holds no clean models.", _MAKE)
+        raise ConfigError(f"{what} {path} holds no clean models.", _MAKE)
     return calibration
 
 

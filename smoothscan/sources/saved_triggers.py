@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
-from smoothscan.errors import ConfigError, ReplayError
+from smoothscan.errors import ReplayError
 from smoothscan.result import ClassResult, PairResult, ScanResult
+from smoothscan.sources.result_file import read_result
 from smoothscan.vocabulary import SpaceName
 
 MOST_SUSPECT = 3
@@ -64,14 +64,10 @@ def read_saved(path: Path) -> Saved:
         path: a result.json.
 
     Raises:
-        ConfigError: the file is no result of a scan.
+        ConfigError: see `read_result`.
         ReplayError: there is no trigger to replay beside it.
     """
-    try:
-        result = ScanResult.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        what = error.strerror if isinstance(error, OSError) else f"{error.error_count()} fields are wrong or missing"
-        raise ConfigError(f"{path} is no result of a scan: {what}.", "Pass the result.json of a scan.") from error
+    result = read_result(path)
     folder = path.parent / "perturbations"
     if not result.target_classes:
         suspects = sorted(result.classes, key=lambda c: -c.score)

@@ -148,9 +148,9 @@ def test_the_stored_gate_stands_until_it_is_asked_anew(tmp_path: Path) -> None:
     [
         (lambda data: data.clear(), "no schema_version"),
         (lambda data: data.update(schema_version="2.0"), "has the schema version 2.0; this smoothscan reads 1.0"),
-        (lambda data: data.update(status="done"), "is no result: status:"),
-        (lambda data: data.update(score=float("nan")), "is no result: score:"),
-        (lambda data: data["classes"][0].update(epsilon="small"), "is no result: classes.0.epsilon:"),
+        (lambda data: data.update(status="done"), "is no result of a scan: status:"),
+        (lambda data: data.update(score=float("nan")), "is no result of a scan: score:"),
+        (lambda data: data["classes"][0].update(epsilon="small"), "is no result of a scan: classes.0.epsilon:"),
         (lambda data: data.update(gate={"passed": True, "exit_code": 77, "fail_on": "suspicious"}), "gate.exit_code"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_broken_result_is_one_clear_error(spoil: Callable[[Any], None], messag
 
 def test_the_process_exits_with_2_where_there_is_no_result(smoothscan: Run, work: Path) -> None:
     (work / "page.html").write_text("<html>")
-    for name, said in (("nowhere.json", "No such file"), ("page.html", "holds no JSON"), (".", "Is a directory")):
+    for name, said in (("nowhere.json", "does not exist"), ("page.html", "holds no JSON"), (".", "Is a directory")):
         done = smoothscan("report", name)
         assert (done.returncode, done.stdout) == (2, "")
         assert said in done.stderr

@@ -44,7 +44,7 @@ def test_anything_else_is_no_baseline(tmp_path: Path, text: str, message: str) -
 
 
 def test_a_baseline_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file"):
+    with pytest.raises(ConfigError, match="does not exist"):
         read_baseline(tmp_path / "result.json")
 
 
