@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from smoothscan.errors import OutputError
 from smoothscan.files import make_folder, remove_drafts
+from smoothscan.products import PRODUCTS, RESULT
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from smoothscan.result import ScanResult
     from smoothscan.sinks.interface import Sink
 
-RESULT, REPORT = "result.json", "report.html"
-PRODUCTS = (RESULT, REPORT, "smoothscan.sarif", "junit.xml", "summary.md", "attestation.json", "perturbations")
-"""What a scan leaves in its folder; an older scan's are removed, so that reports of two scans never stand together."""
 _STAGING = ".writing-"
 """How folders begin to be called that are there only while results are written."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from smoothscan.cli.standard_error import complain, warn
 from smoothscan.config import ScanConfig
+from smoothscan.products import ATTESTATION, REPORT, RESULT
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.advice import advice, exit_code
 from smoothscan.sinks.explanation import explain
@@ -150,7 +151,7 @@ def tell_of_the_registry(result: ScanResult) -> None:
 
 def report_path(config: ScanConfig) -> Path:
     """Return the file to open first."""
-    return config.output_dir / ("report.html" if "html" in config.formats else "result.json")
+    return config.output_dir / (REPORT if "html" in config.formats else RESULT)
 
 
 def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None) -> str:
@@ -234,7 +235,7 @@ def left_out(result: ScanResult) -> str:
 def _attested(result: ScanResult, config: ScanConfig) -> str:
     if result.model.digest is None:
         return "nothing: there are no files of a model to attest anything about"
-    path = plain(str(config.output_dir / "attestation.json"))
+    path = plain(str(config.output_dir / ATTESTATION))
     if config.attest_key is None:
         return f"{path}, unsigned: it does not show who wrote it; --attest-key FILE signs it"
     return f"{path}, signed with {plain(str(config.attest_key))}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from smoothscan.config import ScanConfig
 from smoothscan.preview import Preview
-from smoothscan.publish import PRODUCTS
+from smoothscan.products import ATTESTATION, PERTURBATIONS, PRODUCTS, REPORTS, RESULT
 from smoothscan.result import InputSpec, ScanResult, Waiver
 from smoothscan.sinks.text import count, duration, moment, number, plain, shorten, size
 from smoothscan.vocabulary import titles
 
-_FILES = {"html": "report.html", "sarif": "smoothscan.sarif", "junit": "junit.xml", "markdown": "summary.md"}
 _LABELS = 5  # classes that are named
 _PARTS = ("layout", "dtype", "value_range", "mean", "std", "resize")
 
@@ -145,8 +144,8 @@ def _gate(found: Preview, config: ScanConfig, waivers: tuple[Waiver, ...], basel
 
 
 def _files(config: ScanConfig) -> str:
-    names = ["result.json", *(_FILES[name] for name in config.formats if name in _FILES), "perturbations/"]
-    names += ["attestation.json"] if config.attest else []
+    reports = [REPORTS[name] for name in config.formats if name != "json"]
+    names = [RESULT, *reports, f"{PERTURBATIONS}/", *([ATTESTATION] if config.attest else [])]
     there = [name for name in PRODUCTS if (config.output_dir / name).exists()]
     replaced = "; those of the scan that lies there go" if there else ""
     return f"{', '.join(names)} in {config.output_dir}{replaced}"

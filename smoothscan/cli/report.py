@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from smoothscan.cli.options import HeadedCommand
-from smoothscan.cli.shared_options import explain_option, output_option
+from smoothscan.cli.shared_options import explain_option, output_option, redact_option, waivers_option
 from smoothscan.cli.values import FORMATS, Parsed, parse_formats
 from smoothscan.errors import ConfigError
 
@@ -47,18 +47,13 @@ _NOT_OF_A_SCAN = (ArithmeticError, LookupError, TypeError, ValueError)
     metavar="DIR",
     help="Folder to write them into (default: the folder of RESULT).",
 )
-@output_option("--redact-images", is_flag=True, help="Leave your images out of everything that is written.")
+@redact_option
 @output_option(
     "--fail-on",
     type=click.Choice(["suspicious", "backdoored"]),
     help="Mildest verdict that exits with 1 (default: that of the scan).",
 )
-@output_option(
-    "--waivers",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Findings that somebody answers for until a day (TOML; see docs/gate.md): they do not fail.",
-)
+@waivers_option
 @output_option(
     "--baseline",
     type=click.Path(path_type=Path),
@@ -87,7 +82,7 @@ def report(
     show the recovered triggers if the folder perturbations still lies beside RESULT; held-out images are not kept, so
     pages made later do not show those.
     """
-    from smoothscan.cli.outcome import as_text, explained, tell_of_the_registry
+    from smoothscan.cli.outcome import as_text, explained, report_path, tell_of_the_registry
     from smoothscan.cli.summary import show_explanation, show_result
     from smoothscan.files import make_folder
     from smoothscan.sinks.advice import exit_code
@@ -96,7 +91,7 @@ def report(
     found = _judged(read_result(result), fail_on, waivers, baseline)
     formats = formats or (() if output_dir is None else ("html",))
     config = _config(found, output_dir or result.parent, formats, redact_images=redact_images)
-    first = config.output_dir / "report.html" if "html" in formats else result
+    first = report_path(config) if "html" in formats else result
     if "json" in formats and config.output_dir.resolve() == result.parent.resolve():
         raise ConfigError(
             f"--format json would write over the results of the scan in {config.output_dir}.",

@@ -245,6 +245,16 @@ labels_option = input_option(
 write_back_option = registry_option("--no-write-back", is_flag=True, help="Set no tags and log no runs.")
 """Whether the registry is written to."""
 
+redact_option = output_option(
+    "--redact-images", is_flag=True, help="Leave your images out of everything that is written."
+)
+waivers_option = output_option(
+    "--waivers",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Findings that somebody answers for until a day (TOML; see docs/gate.md): they do not fail.",
+)
+
 report_options = _together(
     output_option(
         "--format",
@@ -253,18 +263,13 @@ report_options = _together(
         metavar="LIST",
         help="Reports on a model: html,json,sarif,junit,markdown (default html,json; result.json is always written).",
     ),
-    output_option("--redact-images", is_flag=True, help="Leave your images out of everything that is written."),
+    redact_option,
     output_option(
         "--fail-on",
         type=click.Choice(["suspicious", "backdoored"]),
         help="Mildest verdict that exits with 1 (default suspicious).",
     ),
-    output_option(
-        "--waivers",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Findings that somebody answers for until a day (TOML; see docs/gate.md): they do not fail.",
-    ),
+    waivers_option,
 )
 """What is written of a model, and what the gate asks."""
 

@@ -26,7 +26,8 @@ from smoothscan.fleet.standing import standing_of, standing_so_far, summary
 from smoothscan.fleet.upkeep import Amiss, amiss, put_right
 from smoothscan.packed import PackedError, unpack
 from smoothscan.posture import Standing
-from smoothscan.publish import REPORT, RESULT, clear_up, deliver, publish
+from smoothscan.products import REPORT, RESULT
+from smoothscan.publish import clear_up, deliver, publish
 from smoothscan.result import ModelInfo, ScanResult, WriteBack
 from smoothscan.sinks.json_file import JsonSink
 from smoothscan.sources.inventory import Registered, Selection, registered_versions, registry_name

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from smoothscan.result import ClassResult, Obstacle, PairResult, ScanResult
+from smoothscan.result import ClassResult, PairResult, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.explained_changes import changes
 from smoothscan.sinks.text import count, number, percent, probability, shorten
@@ -20,26 +20,12 @@ from smoothscan.verdict.null import MIN_CLASSES
 from smoothscan.vocabulary import SPACES, share, titles
 
 _LABEL = 60  # columns
-_FEW_IMAGES = 50
-"""Held-out images below which an interval spans 28 points and more."""
 _CLOSE = 0.1
 """Distance of R from a threshold that the noise of another seed may well cross."""
 _FRAGILE = 0.03
 """Noise level at which a robust model keeps most of its predictions."""
 _FRAGILE_BELOW = 0.5
 """Share of the predictions that a model keeps there which is not fragile."""
-
-OBSTACLES: dict[Obstacle, str] = {
-    "no-answer": "The model withholds its answer under noise, or loses it, so that a smoothed classifier, which the "
-    "search asks, says nothing.",
-    "no-grip": "The search had no grip on the model: its gradients are zero, or lead nowhere.",
-    "hard-step": "The model's graph has steps without a gradient that depend on the image. A search cannot follow "
-    "them, and a backdoor can be made of them.",
-    "no-null": "The model's own classes give nothing to compare a class with: they are too few, or nearly any "
-    "perturbation leads to most of them.",
-    "unfinished": "The time budget ended before everything was searched.",
-}
-"""What each obstacle to calling a model clean means."""
 
 
 @dataclass(frozen=True)
@@ -168,15 +154,12 @@ def _measured(result: ScanResult, best: ClassResult) -> Iterator[str]:
 def _sure(result: ScanResult, best: ClassResult) -> Iterator[str]:
     """Yield intervals, p-values, and on which images was chosen and measured."""
     pair = words.pair_of(best, result)
-    rate, n, (low, high) = (
-        (best.transfer_rate, best.n_images, best.transfer_ci)
-        if pair is None
-        else (pair.transfer_rate, pair.n_images, pair.transfer_ci)
-    )
+    found = best if pair is None else pair
+    low, high = found.transfer_ci
     budget = SPACES["patch"].of(pair.epsilon) if pair else SPACES[result.space].of(best.epsilon)
     yield (
-        f"At {budget}, {percent(rate)} of {count(n, 'held-out image')} move; with other images of the same kind that "
-        f"share lies between {percent(low)} and {percent(high)} (95 % interval)."
+        f"At {budget}, {percent(found.transfer_rate)} of {count(found.n_images, 'held-out image')} move; with other "
+        f"images of the same kind that share lies between {percent(low)} and {percent(high)} (95 % interval)."
     )
     if result.p_value is not None:
         kinds = f" in any of the {len(result.spaces)} kinds searched" if len(result.spaces) > 1 else ""
@@ -239,7 +222,7 @@ def _against(result: ScanResult, best: ClassResult | None) -> Iterator[str]:
             yield f"Kinds of trigger that were not searched: {'; '.join(missing)}."
     if best is None:
         return
-    if best.n_images < _FEW_IMAGES:
+    if best.n_images < words.FEW_IMAGES:
         yield f"{count(best.n_images, 'held-out image')} are few: shares that are counted on them are rough."
     guessed = {} if result.input_spec is None else result.input_spec.sources
     if inferred := sorted(part for part, source in guessed.items() if source.startswith(("inferred", "assumed"))):
@@ -283,7 +266,7 @@ def _against_a_flag(result: ScanResult, best: ClassResult, pair: PairResult | No
 
 def _in_the_way(result: ScanResult) -> Iterator[str]:
     for obstacle in result.obstacles:
-        yield OBSTACLES[obstacle]
+        yield words.OBSTACLES[obstacle]
     if result.coverage.unfinished:
         yield f"Not searched to the end: {titles(result.coverage.unfinished)}."
     if result.obstacles and result.target_classes:

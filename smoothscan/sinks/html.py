@@ -6,6 +6,7 @@ from pathlib import Path
 
 from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
+from smoothscan.products import REPORT
 from smoothscan.result import ScanResult
 from smoothscan.sinks.page import render_page
 from smoothscan.sinks.report.view import context
@@ -26,7 +27,7 @@ class HtmlSink:
     def write(self, result: ScanResult, exhibits: Exhibits, folder: Path) -> tuple[Path, ...]:
         """Write `report.html`; see `Sink.write`."""
         page = render(result, exhibits, redact_images=self.redact_images, command=self.command)
-        return (write_atomically(make_folder(folder) / "report.html", page.encode("utf-8")),)
+        return (write_atomically(make_folder(folder) / REPORT, page.encode("utf-8")),)
 
 
 def render(result: ScanResult, exhibits: Exhibits, *, redact_images: bool, command: str) -> str:

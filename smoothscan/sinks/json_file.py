@@ -9,6 +9,7 @@ from typing import Any
 
 from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
+from smoothscan.products import RESULT
 from smoothscan.result import ScanResult
 
 
@@ -17,7 +18,7 @@ class JsonSink:
 
     def write(self, result: ScanResult, exhibits: Exhibits, folder: Path) -> tuple[Path, ...]:
         """Write `result.json`; see `Sink.write`."""
-        return (write_atomically(make_folder(folder) / "result.json", to_json(result)),)
+        return (write_atomically(make_folder(folder) / RESULT, to_json(result)),)
 
 
 def to_json(result: ScanResult) -> bytes:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as Xml
 
 from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
+from smoothscan.products import REPORTS
 from smoothscan.result import ClassResult, Finding, ScanResult
 from smoothscan.sinks.advice import advice, exit_code, silence
 from smoothscan.sinks.findings import gate_of, identity, state
@@ -44,7 +45,7 @@ class JunitSink:
 
     def write(self, result: ScanResult, exhibits: Exhibits, folder: Path) -> tuple[Path, ...]:
         """Write `junit.xml`; see `Sink.write`."""
-        return (write_atomically(make_folder(folder) / "junit.xml", to_junit(result)),)
+        return (write_atomically(make_folder(folder) / REPORTS["junit"], to_junit(result)),)
 
 
 def to_junit(result: ScanResult) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
+from smoothscan.products import REPORTS
 from smoothscan.result import ClassResult, Finding, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.advice import advice, exit_code
@@ -27,7 +28,7 @@ class MarkdownSink:
 
     def write(self, result: ScanResult, exhibits: Exhibits, folder: Path) -> tuple[Path, ...]:
         """Write `summary.md`; see `Sink.write`."""
-        return (write_atomically(make_folder(folder) / "summary.md", to_markdown(result).encode("utf-8")),)
+        return (write_atomically(make_folder(folder) / REPORTS["markdown"], to_markdown(result).encode("utf-8")),)
 
 
 def to_markdown(result: ScanResult) -> str:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from smoothscan.exhibits import ClassExhibit, Exhibits
 from smoothscan.files import make_folder, remove, write_atomically
+from smoothscan.products import PERTURBATIONS, of_class, of_pair
 from smoothscan.result import PairResult, ScanResult
 from smoothscan.sinks.pictures import of_trigger, png
 from smoothscan.sinks.text import plain
 
-FOLDER = "perturbations"
 _OURS = re.compile(r"(class|pair_\d{4,})_\d{4,}\.(png|safetensors)")
 _SHOWN_AT = 128
 
@@ -46,15 +46,13 @@ class PerturbationSink:
 
     def write(self, result: ScanResult, exhibits: Exhibits, folder: Path) -> tuple[Path, ...]:
         """Write the files and remove those of an earlier scan; see `Sink.write`."""
-        place = folder / FOLDER
+        place = folder / PERTURBATIONS
         written: list[Path] = []
         if exhibits.classes:
             make_folder(place)
-        files = [
-            (f"class_{index:04d}", exhibit, _metadata(result, exhibit)) for index, exhibit in exhibits.classes.items()
-        ]
+        files = [(of_class(index), exhibit, _metadata(result, exhibit)) for index, exhibit in exhibits.classes.items()]
         files += [
-            (f"pair_{pair.source:04d}_{pair.target:04d}", exhibit, _pair_metadata(result, exhibit, pair))
+            (of_pair(pair.source, pair.target), exhibit, _pair_metadata(result, exhibit, pair))
             for pair in (result.pairs.flagged if result.pairs else ())
             if (exhibit := exhibits.pairs.get((pair.source, pair.target))) is not None
         ]

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from smoothscan._version import __version__
 from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
+from smoothscan.products import REPORTS
 from smoothscan.result import Finding, Gate, ModelInfo, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.advice import advice, exit_code, silence
@@ -39,7 +40,7 @@ class SarifSink:
 
     def write(self, result: ScanResult, exhibits: Exhibits, folder: Path) -> tuple[Path, ...]:
         """Write `smoothscan.sarif`; see `Sink.write`."""
-        return (write_atomically(make_folder(folder) / "smoothscan.sarif", to_sarif(result, self.anchor)),)
+        return (write_atomically(make_folder(folder) / REPORTS["sarif"], to_sarif(result, self.anchor)),)
 
 
 def to_sarif(result: ScanResult, anchor: str) -> bytes:

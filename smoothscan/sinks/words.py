@@ -7,7 +7,7 @@ from typing import Literal
 
 from smoothscan import vocabulary
 from smoothscan.config import PAIR_HELD_OUT, PROFILES
-from smoothscan.result import ClassResult, InputSpec, PairResult, ScanResult
+from smoothscan.result import ClassResult, InputSpec, Obstacle, PairResult, ScanResult
 from smoothscan.sinks.text import count, number, percent, probability
 from smoothscan.vocabulary import SPACES, SpaceName
 
@@ -15,6 +15,20 @@ Tone = Literal["backdoored", "suspicious", "clean", "unknown", "failed"]
 
 SUSPICION = 0.5
 """Score at which suspicion begins where a model is compared with itself."""
+FEW_IMAGES = 50
+"""Held-out images below which an interval spans 28 points and more."""
+
+OBSTACLES: dict[Obstacle, str] = {
+    "no-answer": "The model withholds its answer under noise, or loses it, so that a smoothed classifier, which the "
+    "search asks, says nothing.",
+    "no-grip": "The search had no grip on the model: its gradients are zero, or lead nowhere.",
+    "hard-step": "The model's graph has steps without a gradient that depend on the image. A search cannot follow "
+    "them, and a backdoor can be made of them.",
+    "no-null": "The model's own classes give nothing to compare a class with: they are too few, or nearly any "
+    "perturbation leads to most of them.",
+    "unfinished": "The time budget ended before everything was searched.",
+}
+"""What each obstacle to calling a model clean means."""
 
 _SMALL: dict[SpaceName, str] = {
     "l2": "A small pattern",

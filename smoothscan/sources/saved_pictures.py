@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from smoothscan.exhibits import ClassExhibit, Exhibits
+from smoothscan.products import PERTURBATIONS, of_class, of_pair
 from smoothscan.result import ScanResult
 
 MOST_CLASSES = 10
@@ -39,17 +40,17 @@ def read_pictures(path: Path, result: ScanResult) -> SavedPictures:
         path: the result.json.
         result: what is in it.
     """
-    folder, spec = path.parent / "perturbations", result.input_spec
+    folder, spec = path.parent / PERTURBATIONS, result.input_spec
     if spec is None:
         return SavedPictures(Exhibits(), whole=True)
     reader = _Reader(folder, result, (spec.channels, spec.height, spec.width))
     ranked = sorted(result.classes, key=lambda c: (not c.flagged, -c.score, c.index))[:MOST_CLASSES]
-    classes = {c.index: one for c in ranked if (one := reader.read(f"class_{c.index:04d}", c.index)) is not None}
+    classes = {c.index: one for c in ranked if (one := reader.read(of_class(c.index), c.index)) is not None}
     flagged = result.pairs.flagged[:MOST_CLASSES] if result.pairs else ()
     pairs = {
         (pair.source, pair.target): one
         for pair in flagged
-        if (one := reader.read(f"pair_{pair.source:04d}_{pair.target:04d}", pair.target)) is not None
+        if (one := reader.read(of_pair(pair.source, pair.target), pair.target)) is not None
     }
     return SavedPictures(Exhibits(classes, pairs), whole=reader.whole)
 

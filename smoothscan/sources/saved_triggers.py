@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from smoothscan.errors import ReplayError
+from smoothscan.products import PERTURBATIONS, of_class, of_pair
 from smoothscan.result import ClassResult, PairResult, ScanResult
 from smoothscan.sources.result_file import read_result
 from smoothscan.vocabulary import SpaceName
@@ -68,7 +69,7 @@ def read_saved(path: Path) -> Saved:
         ReplayError: there is no trigger to replay beside it.
     """
     result = read_result(path)
-    folder = path.parent / "perturbations"
+    folder = path.parent / PERTURBATIONS
     if not result.target_classes:
         suspects = sorted(result.classes, key=lambda c: -c.score)
         found = [found for c in suspects if (found := _of_class(folder, result, c)) is not None][:MOST_SUSPECT]
@@ -109,13 +110,13 @@ def _flagged(folder: Path, result: ScanResult) -> Iterator[tuple[SavedTrigger | 
 
 
 def _of_class(folder: Path, result: ScanResult, c: ClassResult) -> SavedTrigger | None:
-    name = f"class_{c.index:04d}"
-    return _read(folder / f"{name}.safetensors", result.space, c.index, c.label, None, c.transfer_rate, c.transfer_ci)
+    path = folder / f"{of_class(c.index)}.safetensors"
+    return _read(path, result.space, c.index, c.label, None, c.transfer_rate, c.transfer_ci)
 
 
 def _of_pair(folder: Path, result: ScanResult, pair: PairResult) -> SavedTrigger | None:
     label = next((c.label for c in result.classes if c.index == pair.target), str(pair.target))
-    path = folder / f"pair_{pair.source:04d}_{pair.target:04d}.safetensors"
+    path = folder / f"{of_pair(pair.source, pair.target)}.safetensors"
     return _read(path, "patch", pair.target, label, pair.source, pair.transfer_rate, pair.transfer_ci)
 
 

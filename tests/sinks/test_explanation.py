@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from smoothscan.result import CalibrationUse, NoiseProbe, ScanResult
-from smoothscan.sinks.explanation import OBSTACLES, explain
+from smoothscan.sinks.explanation import explain
+from smoothscan.sinks.words import OBSTACLES
 from smoothscan.verdict.decision import BACKDOORED, SUSPICIOUS
 from tests.sinks import samples
 from tests.sinks.gated import EVERYTHING

@@ -71,7 +71,10 @@ def test_what_the_verdict_rests_on() -> None:
     )
     undecided = SAMPLES["undecided"]().result
     said = dict(sureness(undecided, undecided.classes[0]))
-    assert said["In the way."] == "The model's classes give no ground to judge one of them by."
+    assert said["In the way."] == (
+        "The model's own classes give nothing to compare a class with: they are too few, or nearly any perturbation "
+        "leads to most of them."
+    )
     assert said["Chance."].startswith("There is no p-value")
 
 

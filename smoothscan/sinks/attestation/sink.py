@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
+from smoothscan.products import ATTESTATION
 from smoothscan.result import ScanResult
 from smoothscan.sinks.attestation.signing import envelope
 from smoothscan.sinks.attestation.statement import statement, to_bytes
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer
-
-FILE = "attestation.json"
 
 
 class AttestationSink:
@@ -34,4 +33,4 @@ class AttestationSink:
         data = to_bytes(statement(result))
         if self._signer is not None:
             data = envelope(data, self._signer)
-        return (write_atomically(make_folder(folder) / FILE, data),)
+        return (write_atomically(make_folder(folder) / ATTESTATION, data),)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from smoothscan._version import __version__
 from smoothscan.credentials import without_credentials
+from smoothscan.products import RESULT
 from smoothscan.result import Finding, Gate, ScanResult, WriteBack
 from smoothscan.sinks.json_file import to_json
 
@@ -21,7 +22,6 @@ TREE = "dirHash"
 """in-toto's name for the digest of a folder that `ModelInfo.digest` is: the SHA-256 of what `sha256sum` prints."""
 SETTINGS = "smoothscanConfig"
 """Our name for `ScanResult.config_digest`, which is the SHA-256 of no file: lowercase hex."""
-RESULT = "result.json"
 
 Outcome = Literal["PASSED", "WARNED", "FAILED"]
 

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from smoothscan.errors import AttestationError
+from smoothscan.products import RESULT
 from smoothscan.result import ModelInfo
 from smoothscan.sinks.attestation.signing import PAYLOAD_TYPE
-from smoothscan.sinks.attestation.statement import RESULT, TREE, Outcome
+from smoothscan.sinks.attestation.statement import TREE, Outcome
 from smoothscan.sinks.text import count, duration, plain, shorten
 
 _MOST_BYTES = 2**26

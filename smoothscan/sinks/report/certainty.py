@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from smoothscan.config import PROFILES
-from smoothscan.result import ClassResult, Obstacle, ScanResult
+from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.text import count, number, percent, probability
 from smoothscan.vocabulary import titles
 
 Row = tuple[str, str]
-
-FEW_IMAGES = 50
-"""Held-out images below which the page says that intervals are wide."""
-
-_OBSTACLES: dict[Obstacle, str] = {
-    "no-answer": "The model withholds its answer under noise, or changes it under noise that nobody sees.",
-    "no-grip": "The search had no grip on the model: its gradients lead nowhere.",
-    "hard-step": "The model's graph has steps without a gradient, which no search can follow.",
-    "no-null": "The model's classes give no ground to judge one of them by.",
-    "unfinished": "The time budget ended before the search did.",
-}
 
 
 def sureness(result: ScanResult, first: ClassResult | None) -> list[Row]:
@@ -32,7 +21,7 @@ def sureness(result: ScanResult, first: ClassResult | None) -> list[Row]:
     if result.status != "completed" or first is None:
         return [("Nothing was measured.", "The scan gave no number that says anything about a backdoor.")]
     c = result.coverage
-    few = " With so few, every interval is wide." if c.held_out < FEW_IMAGES else ""
+    few = " With so few, every interval is wide." if c.held_out < words.FEW_IMAGES else ""
     rows = [
         (
             "Images.",
@@ -50,7 +39,7 @@ def sureness(result: ScanResult, first: ClassResult | None) -> list[Row]:
             )
         )
     rows.append(("Smoothing.", _smoothing(result, first)))
-    rows += [("In the way.", _OBSTACLES[obstacle]) for obstacle in result.obstacles]
+    rows += [("In the way.", words.OBSTACLES[obstacle]) for obstacle in result.obstacles]
     return rows
 
 
@@ -88,15 +77,11 @@ def not_examined(result: ScanResult) -> list[Row]:
 
 
 def _interval(c: ClassResult, result: ScanResult) -> str:
-    pair = words.pair_of(c, result)
-    rate, (low, high), n = (
-        (c.transfer_rate, c.transfer_ci, c.n_images)
-        if pair is None
-        else (pair.transfer_rate, pair.transfer_ci, pair.n_images)
-    )
+    found = words.pair_of(c, result) or c
+    low, high = found.transfer_ci
     return (
-        f"{percent(rate)} of {count(n, 'image')} move to “{c.label}”; with 95\u00a0% confidence between {percent(low)} "
-        f"and {percent(high)} of all such images would."
+        f"{percent(found.transfer_rate)} of {count(found.n_images, 'image')} move to “{c.label}”; with 95\u00a0% "
+        f"confidence between {percent(low)} and {percent(high)} of all such images would."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -169,25 +169,16 @@ def _illustrated(card: Card, index: int, result: ScanResult, exhibit: ClassExhib
         exhibit.synthesis_prediction,
         exhibit.perturbed_prediction,
     )
-    return Card(
-        **{
-            **card.__dict__,
-            "trigger": _picture(of_trigger(exhibit), f"Recovered {card.thing} for {card.title}", _LARGE),
-            "trigger_text": _trigger_text(exhibit),
-            "place": None
-            if redact
-            else _picture(
-                where.energy_map(exhibit.synthesis_image, delta),
-                f"{plain(exhibit.synthesis_name, 60)} in grey; in orange what the {card.thing} changes",
-                _LARGE,
-            ),
-            "place_text": at.words() if at else "",
-            "box": box,
-            "synthesis": None if redact else _example(found_in, index, names, card.thing, _LARGE, redact),
-            "examples": tuple(
-                _example(e, index, names, card.thing, _MEDIUM, redact) for e in exhibit.examples[:MAX_EXAMPLES]
-            ),
-        }
+    changed = f"{plain(exhibit.synthesis_name, 60)} in grey; in orange what the {card.thing} changes"
+    return replace(
+        card,
+        trigger=_picture(of_trigger(exhibit), f"Recovered {card.thing} for {card.title}", _LARGE),
+        trigger_text=_trigger_text(exhibit),
+        place=None if redact else _picture(where.energy_map(exhibit.synthesis_image, delta), changed, _LARGE),
+        place_text=at.words() if at else "",
+        box=box,
+        synthesis=None if redact else _example(found_in, index, names, card.thing, _LARGE, redact),
+        examples=tuple(_example(e, index, names, card.thing, _MEDIUM, redact) for e in exhibit.examples[:MAX_EXAMPLES]),
     )
 
 
