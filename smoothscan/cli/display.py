@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from rich.table import Table
 from rich.text import Text
 
+from smoothscan.cli.clock import Clock
 from smoothscan.cli.progress_lines import JsonDisplay
 from smoothscan.events import Events, Ranked, Silent
 from smoothscan.sinks.text import duration, plain, shorten
@@ -40,26 +41,6 @@ class SilentDisplay(Silent):
 
     def note(self, message: str) -> None:
         """Ignore."""
-
-
-class Clock:
-    """How long a stage has run and how long it will still take."""
-
-    def __init__(self) -> None:
-        self.start()
-
-    def start(self) -> None:
-        """Begin a stage."""
-        self._began = time.monotonic()
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the stage began."""
-        return time.monotonic() - self._began
-
-    def left(self, done: float, total: float) -> float | None:
-        """Seconds that are left at the present pace; None where that is too early to say."""
-        return self.elapsed * (total - done) / done if 0 < done < total and self.elapsed > 1 else None
 
 
 class PlainDisplay:

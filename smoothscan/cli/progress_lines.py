@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from smoothscan.cli.clock import Clock
 from smoothscan.events import Ranked
 from smoothscan.result import Record
 from smoothscan.sinks.text import plain
@@ -96,12 +97,14 @@ class JsonDisplay:
     def __init__(self, *, verbose: bool) -> None:
         self._verbose = verbose
         self._stage: str | None = None
-        self._began = self._told = time.monotonic()
+        self._clock = Clock()
+        self._told = -math.inf
 
     def stage(self, name: str, detail: str = "") -> None:
         """Write that a stage begins."""
         self._stage = name
-        self._began, self._told = time.monotonic(), -math.inf
+        self._clock.start()
+        self._told = -math.inf
         write("stage", stage=name, message=detail or None)
 
     def progress(self, done: float, total: float) -> None:
@@ -110,9 +113,7 @@ class JsonDisplay:
         if now - self._told < _EVERY and done < total:
             return
         self._told = now
-        spent = now - self._began
-        left = spent * (total - done) / done if 0 < done < total and spent > _EVERY else None
-        write("progress", stage=self._stage, done=done, total=total, eta_seconds=left)
+        write("progress", stage=self._stage, done=done, total=total, eta_seconds=self._clock.left(done, total))
 
     def ranking(self, classes: Sequence[Ranked]) -> None:
         """Write the most suspect classes."""

@@ -38,10 +38,10 @@ from smoothscan.config import ScanConfig
 from smoothscan.posture import Posture
 from smoothscan.result import ScanResult
 from smoothscan.sandbox.doctor import Examination
+from smoothscan.sinks import words
 from smoothscan.sinks.explanation import explain
 from smoothscan.sinks.sweep_words import headline, tone
 from smoothscan.sinks.text import number, plain
-from smoothscan.sinks.words import Tone, chances
 from smoothscan.verdict.calibration import Calibration
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from smoothscan.fleet.plan import Planned
 
 
-_TONES: dict[Tone, str] = {
+_TONES: dict[words.Tone, str] = {
     "clean": "bold green",
     "suspicious": "bold yellow",
     "backdoored": "bold red",
@@ -57,7 +57,6 @@ _TONES: dict[Tone, str] = {
     "failed": "bold magenta",
 }
 _STATES = {"ok": "", "warning": "yellow", "problem": "bold red"}
-_STYLES = {"clean": "bold green", "suspicious": "bold yellow", "backdoored": "bold red"}
 
 
 def show_result(result: ScanResult, config: ScanConfig, report: Path | None = None) -> None:
@@ -66,12 +65,12 @@ def show_result(result: ScanResult, config: ScanConfig, report: Path | None = No
         print(as_text(result, config, report), flush=True)
         return
     console = Console(highlight=False)
-    style = _STYLES.get(result.verdict or "", "bold magenta") if result.status == "completed" else "bold magenta"
+    style = _TONES[words.tone(result)]
     console.print(Text(address(result), style="dim"))
     score = "" if result.score is None else f"   score {number(result.score)}"
     console.print(Text.assemble((verdict_line(result), style), (score, "dim")))
-    if chances(result):
-        console.print(Text(f"  p-value {chances(result)}"))
+    if chances := words.chances(result):
+        console.print(Text(f"  p-value {chances}"))
     for reason in why(result):
         console.print(Text(f"  {reason}"))
     if result.classes:
@@ -129,7 +128,7 @@ def show_posture(posture: Posture, folder: Path) -> None:
 
 def show_comparison(results: Sequence[ScanResult]) -> None:
     """Print one line for each of several results on standard output."""
-    styles = [_STYLES.get(result.verdict or "") for result in results]
+    styles = [_TONES[words.tone(result)] for result in results]
     _show_table(COMPARED, [comparison(result) for result in results], styles)
 
 
