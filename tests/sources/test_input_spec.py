@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from smoothscan.config import InputConfig
-from smoothscan.errors import InputSpecError, UnsupportedModelError
+from smoothscan.errors import ConfigError, InputSpecError, UnsupportedModelError
 from smoothscan.events import Silent
 from smoothscan.result import ModelInfo
 from smoothscan.sources import Artifact, fetch
-from smoothscan.sources.input_spec import input_spec, label_names
+from smoothscan.sources.input_spec import fitting_labels, input_spec, label_names
 from smoothscan.stored import Stored
 
 PT2 = Stored(flavor="pytorch/pt2", path="data/model.pt2")
@@ -209,6 +209,15 @@ def test_labels_of_the_user_come_first(tmp_path: Path) -> None:
     assert label_names(artifact, None) == ("cat", "dog")
     (tmp_path / "config.json").write_text(json.dumps({"id2label": {"1": "ship", "0": "plane"}}))
     assert label_names(artifact, None) == ("plane", "ship")
+
+
+def test_labels_have_to_fit_to_the_classes(tmp_path: Path) -> None:
+    artifact = model(tmp_path, metadata={"id2label": {0: "cat", 1: "dog"}})
+    assert fitting_labels(artifact, None, 2) == ("cat", "dog")
+    assert fitting_labels(artifact, None, 3) is None, "what the model says of itself may be wrong, and is left out"
+    assert fitting_labels(artifact, ("a", "b", "c"), 3) == ("a", "b", "c")
+    with pytest.raises(ConfigError, match="3 label names were given for a model with 2 classes"):
+        fitting_labels(artifact, ("a", "b", "c"), 2)
 
 
 def test_labels_are_cleaned(tmp_path: Path) -> None:
