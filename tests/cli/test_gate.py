@@ -115,7 +115,7 @@ def test_the_configuration_file_names_waivers_and_baseline(check: Check, found: 
         (["--waivers", "nowhere.toml"], "nowhere.toml cannot be read"),
         (["--baseline", "failed.json"], "did not complete (failed)"),
         (["--baseline", "other.json"], "a scan of 'other', not of 'cifar-resnet20'"),
-        (["--baseline", "nowhere.json"], "nowhere.json cannot be read"),
+        (["--baseline", "nowhere.json"], "nowhere.json does not exist"),
         (["--sarif-anchor", "nowhere.toml"], "nowhere.toml"),
     ],
 )
