@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -13,6 +14,11 @@ SCHEMA_VERSION = "1.0"
 
 Action = Literal["scanned", "kept", "pending"]
 Change = Literal["newly_flagged", "not_judged_since", "no_longer_flagged", "judged_since", "new"]
+
+
+def is_promoted(aliases: Sequence[str], stage: str | None) -> bool:
+    """Tell whether others are pointed to a version: by an alias, or by a stage that is not the archive."""
+    return bool(aliases) or (stage is not None and stage.lower() != "archived")
 
 
 class Standing(Record):
@@ -84,8 +90,8 @@ class Standing(Record):
 
     @property
     def promoted(self) -> bool:
-        """Whether others are pointed to it: by an alias, or by a stage that is not the archive."""
-        return bool(self.aliases) or (self.stage is not None and self.stage.lower() != "archived")
+        """Whether others are pointed to it; see `is_promoted`."""
+        return is_promoted(self.aliases, self.stage)
 
 
 class Discoveries(Record):

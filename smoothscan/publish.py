@@ -7,12 +7,12 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smoothscan.errors import OutputError
 from smoothscan.files import make_folder, remove_drafts
@@ -93,7 +93,7 @@ def deliver_again(result: ScanResult, config: ScanConfig, scan_id: str) -> ScanR
 
     Args:
         result: the scan.
-        config: says where its files are.
+        config: says where its files are; what lies there is about this scan.
         scan_id: see `deliver`.
 
     Raises:
@@ -103,22 +103,52 @@ def deliver_again(result: ScanResult, config: ScanConfig, scan_id: str) -> ScanR
     from smoothscan.sinks.json_file import JsonSink
 
     folder = make_folder(config.output_dir)
-    if not _is_of(folder, result):  # another machine did the scan: upload what can be told without its files
-        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=folder) as name:
-            JsonSink().write(result, Exhibits(), Path(name))
-            return _written_back(result, config.model_copy(update={"output_dir": Path(name)}), scan_id)
     result = _written_back(result, config, scan_id)
     publish([JsonSink()], result, Exhibits(), folder)
     return result
 
 
-def _is_of(folder: Path, result: ScanResult) -> bool:
-    """Tell whether the files in a folder are about a scan."""
+def write_again(
+    result: ScanResult,
+    beside: Path,
+    folder: Path,
+    formats: Collection[ReportFormat],
+    provenance: Provenance,
+    *,
+    redact_images: bool,
+) -> None:
+    """Write reports of an earlier scan, with the pictures that were saved beside its `result.json`.
+
+    Args:
+        result: the scan, with what is to be said of it now.
+        beside: its `result.json`.
+        folder: where the reports go.
+        formats: which ones.
+        provenance: where the scan came from.
+        redact_images: leave the user's images out.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    from smoothscan.sources.saved_pictures import read_pictures
+
+    pictures = read_pictures(beside, result)
+    chosen = report_sinks(formats, provenance, redact_images=redact_images or not pictures.whole)
+    publish(chosen, result, pictures.exhibits, folder)
+
+
+def read_there(folder: Path) -> dict[str, Any]:
+    """Return what the `result.json` in a folder holds, unchecked; nothing if there is none."""
     try:
-        written = json.loads((folder / RESULT).read_bytes())
-        return all(written[key] == getattr(result, key) for key in ("config_digest", "started_at", "finished_at"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        there = json.loads((folder / RESULT).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return there if isinstance(there, dict) else {}
+
+
+def is_of(there: Mapping[str, Any], config_digest: str | None, finished_at: str | None) -> bool:
+    """Tell whether what lies in a folder is about the scan with these settings that ended then."""
+    return bool(there) and (there.get("config_digest"), there.get("finished_at")) == (config_digest, finished_at)
 
 
 def _written_back(result: ScanResult, config: ScanConfig, scan_id: str | None) -> ScanResult:

@@ -64,6 +64,17 @@ def quiet(*names: str, level: int = logging.WARNING) -> Iterator[None]:
 
 
 @contextmanager
+def kept_handler(number: int) -> Iterator[None]:
+    """Undo what a library does to the handling of a signal; outside of the main thread it can do nothing to it."""
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, before)
+
+
+@contextmanager
 def held_signals() -> Iterator[list[int]]:
     """Hold back Ctrl-C and SIGTERM, so that work which must not be cut in the middle can come to a stop by itself.
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from smoothscan.capacity import own_cores
 from smoothscan.errors import SmoothscanError
 from smoothscan.result import Record
 from smoothscan.sinks.text import size
@@ -26,6 +27,7 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "timm": (("timm",), "weights of timm's networks (--architecture timm/NAME)"),
     "torchvision": (("torchvision",), "weights of torchvision's networks (--architecture torchvision/NAME)"),
     "onnx": (("onnx", "onnx2fx"), "models of the flavor onnx"),
+    "postgresql": (("psycopg",), "a ledger in PostgreSQL (--ledger postgresql+psycopg://...)"),
     "ray": (("ray",), "sweeps on a Ray cluster (--engine ray)"),
     "serve": (("prometheus_client", "starlette", "uvicorn"), "webhooks (smoothscan serve)"),
 }
@@ -81,7 +83,7 @@ def _device() -> Found:
     device = pick_device("auto")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "no accelerator that torch can use"
     arithmetic = "bfloat16" if native_bfloat16(device) else "float32"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = own_cores()
     message = f"{device.type} ({name}), {cores} cores, {torch.get_num_threads()} threads, {arithmetic} is fast there"
     return Found(topic="device", state="ok", message=message)
 

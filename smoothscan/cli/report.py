@@ -148,13 +148,10 @@ def _config(found: ScanResult, folder: Path, formats: tuple[ReportFormat, ...], 
 
 
 def _write(found: ScanResult, config: ScanConfig, path: Path, folder: Path) -> None:
-    from smoothscan.publish import Provenance, publish, report_sinks
-    from smoothscan.sources.saved_pictures import read_pictures
+    from smoothscan.publish import Provenance, write_again
 
-    pictures = read_pictures(path, found)
-    redact = config.redact_images or not pictures.whole
-    chosen = report_sinks(config.formats, Provenance(command=_command(found)), redact_images=redact)
-    publish(chosen, found, pictures.exhibits, folder)
+    provenance = Provenance(command=_command(found))
+    write_again(found, path, folder, config.formats, provenance, redact_images=config.redact_images)
 
 
 def _command(found: ScanResult) -> str:

@@ -146,6 +146,8 @@ def serve(
     from smoothscan.cli.display import steady
     from smoothscan.cli.fleet_setup import Told, engine_of, ledger_of, scanner_of
     from smoothscan.cli.settings import choices
+    from smoothscan.cli.sweep import sweep
+    from smoothscan.cli.sweep_table import with_table
     from smoothscan.fleet.folders import sweep_folder
     from smoothscan.serve.app import Intake
 
@@ -154,15 +156,16 @@ def serve(
     if not 0 < max_body <= _LARGEST_BODY:
         raise ConfigError("--max-body: a delivery may have at least 1 byte and at most 64 MiB")
     intake = Intake(read_secret(secret_file), max_body, tolerance, os.environ.get("MLFLOW_WORKSPACE") or "default")
-    options = given(ctx)
-    chosen = choices(options)
+    chosen = choices(given(ctx))
+    options = with_table(ctx, chosen, sweep)
     common = chosen.common("smoothscan-serve")
     folder, queue = common.output_dir, queue_file or _default_queue()
     events = steady("none" if quiet else progress, verbose=verbose)
     if chosen.origin is not None:
         events.note(f"options from {chosen.origin}")
     with ledger_of(options) as ledger, sweep_folder(folder):
-        scan = scanner_of(chosen, common, ledger, engine_of(options, common), Told(events))
+        engine, told = engine_of(options, common), Told(events)
+        scan = scanner_of(chosen, common, ledger, engine, told, retries=options.get("retries"))
         _run(scan, intake, events, (host, port), queue, max_queue, verbose=verbose)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smoothscan.cli.options import HeadedCommand, HeadedOption
+from smoothscan.cli.options import HeadedCommand
 from smoothscan.cli.shared_options import (
     calibration_option,
     fleet_options,
@@ -28,8 +27,7 @@ from smoothscan.cli.shared_options import (
 )
 from smoothscan.cli.standard_error import warn
 from smoothscan.cli.values import Parsed, parse_shard
-from smoothscan.errors import ConfigError, SmoothscanError
-from smoothscan.suggestions import did_you_mean
+from smoothscan.errors import SmoothscanError
 
 if TYPE_CHECKING:
     from smoothscan.cli.display import Display, Manner
@@ -110,25 +108,26 @@ def sweep(ctx: click.Context, /, progress: Manner, quiet: bool, verbose: bool, *
     are not believed. A sweep that was stopped, however that happened, goes on where it was when it is run again.
     """
     from smoothscan.cli.display import listen
-    from smoothscan.cli.fleet_setup import Told, engine_of, judged, ledger_of, orders
+    from smoothscan.cli.fleet_setup import Rules, Told, engine_of, ledger_of
     from smoothscan.cli.settings import choices
     from smoothscan.cli.summary import show_plan, show_posture
+    from smoothscan.cli.sweep_table import with_table
     from smoothscan.fleet.folders import sweep_folder
     from smoothscan.fleet.sweep import Sweep
 
     chosen = choices(given(ctx))
-    options = _with_file(ctx, chosen.sweep, chosen.origin)
+    options = with_table(ctx, chosen, sweep)
     common = chosen.common("smoothscan-sweep")
-    what = _options(options, common)
+    what, rules = _options(options, common), Rules(chosen, common)
     with listen("none" if quiet else progress, verbose=verbose) as events, ledger_of(options) as ledger:
         if chosen.origin is not None:
             events.note(f"options from {chosen.origin}")
         if options.get("dry_run"):
-            plan = Sweep(what, orders(chosen, common), judged, ledger, None, Told(events)).look()
+            plan = Sweep(what, rules.order_of, rules.judge, ledger, None, Told(events)).look()
         else:
             with sweep_folder(what.output_dir):
-                engine = engine_of(options, common)
-                running = Sweep(what, orders(chosen, common), judged, ledger, engine, Told(events))
+                engine = engine_of(options, common)()
+                running = Sweep(what, rules.order_of, rules.judge, ledger, engine, Told(events))
                 posture = _run(running, what, engine.describe(), common, events, ledger)
     if options.get("dry_run"):
         show_plan(plan)
@@ -139,6 +138,7 @@ def sweep(ctx: click.Context, /, progress: Manner, quiet: bool, verbose: bool, *
 
 def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, events: Display, ledger: Ledger) -> Posture:
     """Run a sweep to its end, or until it is stopped, and write what is known then."""
+    from smoothscan.fleet.folders import sweep_ended
     from smoothscan.fleet.report import posture_of
     from smoothscan.fleet.trend import remember, with_history
 
@@ -167,10 +167,12 @@ def _run(sweep: Sweep, what: SweepOptions, engine: str, common: ScanConfig, even
     events.stage("write", str(what.output_dir))
     finished = _write(posture(stopped=False), what, common, log=common.write_back)
     remember(finished, ledger, events.warning)
+    sweep_ended(what.output_dir)
     return finished
 
 
 def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: bool) -> Posture:
+    from smoothscan.fleet.folders import sweep_id
     from smoothscan.sinks.sweep_html import write_index
     from smoothscan.sinks.sweep_json import write_posture
     from smoothscan.sinks.sweep_run import log_sweep
@@ -181,7 +183,7 @@ def _write(posture: Posture, what: SweepOptions, common: ScanConfig, *, log: boo
     if not log:
         return posture
     stores = {"tracking_uri": common.tracking_uri, "registry_uri": common.registry_uri}
-    written = log_sweep(posture, folder, **stores, sweep_id=uuid.uuid4().hex)
+    written = log_sweep(posture, folder, **stores, sweep_id=sweep_id(folder))
     if written.status == "failed":
         warn(f"the sweep stands, but {written.message}")
     posture = posture.model_copy(update={"run_id": written.run_id})
@@ -206,30 +208,3 @@ def _options(options: Mapping[str, Any], common: ScanConfig) -> SweepOptions:
         registry_uri=common.registry_uri,
         **chosen,
     )
-
-
-def _with_file(ctx: click.Context, table: Mapping[str, Any], origin: str | None) -> dict[str, Any]:
-    """Return the options that were given, over those of the file's section [sweep]."""
-    options = given(ctx)
-    mine = {name.lstrip("-").replace("-", "_"): p for p in ctx.command.params for name in p.opts if _is_mine(p)}
-    for key, value in table.items():
-        if key not in mine:
-            hint = did_you_mean(key, mine) or f"known keys: {', '.join(mine)}"
-            raise ConfigError(f"{origin} has an unknown key: sweep.{key}", hint)
-        param = mine[key]
-        try:
-            options.setdefault(str(param.name), param.type_cast_value(ctx, _as_written(param, value)))
-        except click.BadParameter as error:
-            raise ConfigError(f"{origin}: sweep.{key}: {error.message}") from None
-    return options
-
-
-def _as_written(param: click.Parameter, value: Any) -> Any:
-    """Return a value of the file as it would stand on the command line, where everything is text."""
-    if param.multiple:
-        return [value] if isinstance(value, str) else value
-    return value if isinstance(param, click.Option) and param.is_flag else str(value)
-
-
-def _is_mine(param: click.Parameter) -> bool:
-    return isinstance(param, HeadedOption) and param.heading in ("Which models", "Many models")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import socket
+import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +12,14 @@ from urllib.parse import quote
 
 from smoothscan.cache import locked
 from smoothscan.errors import OutputError
-from smoothscan.files import make_folder
+from smoothscan.files import make_folder, write_atomically
 
 POSTURE, PAGE = "sweep.json", "index.html"
 """What a sweep writes beside the folders of the models."""
 WORK = ".work"
 """Folder of what is under way: finished scans that are not recorded yet, and files of the workers."""
+_PLACE, _SWEEP = "place", "sweep"
+_ID = re.compile("[0-9a-f]{32}")
 _LONGEST = 150
 
 
@@ -31,8 +34,31 @@ def folder_of(name: str, version: str) -> Path:
 
 
 def place_of(folder: Path) -> str:
-    """Return what tells a folder of results from all others: machine and path."""
-    return f"{socket.gethostname()}:{folder.resolve()}"[-500:]
+    """Return what tells a folder of results from all others, whatever the machine is called that has it now."""
+    return kept_id(folder, _PLACE)
+
+
+def sweep_id(folder: Path) -> str:
+    """Return the id of the sweep that writes to a folder; one that was killed, and is run again, has the same."""
+    return kept_id(folder, _SWEEP)
+
+
+def sweep_ended(folder: Path) -> None:
+    """Let the next sweep that writes to a folder be another one."""
+    (folder / WORK / _SWEEP).unlink(missing_ok=True)
+
+
+def kept_id(folder: Path, name: str) -> str:
+    """Return an id that is made once, and kept in a file of this name. The folder has to be the caller's own."""
+    path = make_folder(folder / WORK) / name
+    try:
+        kept = path.read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        kept = ""
+    if not _ID.fullmatch(kept):
+        kept = uuid.uuid4().hex
+        write_atomically(path, kept.encode())
+    return kept
 
 
 def _part(text: str) -> str:

@@ -45,15 +45,15 @@ _SCANS = sql.Table(
     sql.Column("scan_id", sql.String(32), primary_key=True),
     sql.Column("registry", sql.String(500), nullable=False),
     sql.Column("name", sql.String(256), nullable=False),
-    sql.Column("version", sql.String(32), nullable=False),
+    sql.Column("version", sql.String(12), nullable=False),  # MySQL bounds the bytes of an index
     sql.Column("identity", sql.String(64), nullable=False),
     sql.Column("config_digest", sql.String(80), nullable=False),
     sql.Column("model_digest", sql.String(80)),
     sql.Column("state", sql.String(16), nullable=False),
-    sql.Column("started_at", sql.Float, nullable=False),
-    sql.Column("judged_at", sql.Float),
-    sql.Column("finished_at", sql.Float),
-    sql.Column("expires_at", sql.Float),
+    sql.Column("started_at", sql.Double, nullable=False),
+    sql.Column("judged_at", sql.Double),
+    sql.Column("finished_at", sql.Double),
+    sql.Column("expires_at", sql.Double),
     sql.Column("status", sql.String(16)),
     sql.Column("verdict", sql.String(16)),
     sql.Column("unfinished", sql.Boolean),
@@ -62,7 +62,6 @@ _SCANS = sql.Table(
     sql.Column("write_back", sql.Text),
     sql.Column("place", sql.String(500), nullable=False),
     sql.Index("smoothscan_scans_of_version", "registry", "name", "version"),
-    sql.Index("smoothscan_scans_of_bytes", "model_digest", "config_digest"),
 )
 _SWEEPS = sql.Table(
     "smoothscan_sweeps",
@@ -70,7 +69,7 @@ _SWEEPS = sql.Table(
     sql.Column("sweep_id", sql.String(32), primary_key=True),
     sql.Column("registry", sql.String(500), nullable=False),
     sql.Column("scope", sql.String(80), nullable=False),
-    sql.Column("finished_at", sql.Float, nullable=False),
+    sql.Column("finished_at", sql.Double, nullable=False),
     sql.Column("summary", sql.Text, nullable=False),
     sql.Column("states", sql.LargeBinary(2**30)),
     sql.Index("smoothscan_sweeps_of_scope", "registry", "scope", "finished_at"),
@@ -81,6 +80,8 @@ _BUSY = 60.0
 """Seconds that a process waits for another one that writes to the same SQLite file."""
 _AGAIN = 0.05
 """Seconds between two attempts at that."""
+_TICK = 0.001
+"""Seconds between two moments that are told apart."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ class Ledger:
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
             raise ConfigError(
                 f"The ledger {self.shown} cannot be opened: {without_credentials(str(error))}",
-                "Pass a file, or a URL that SQLAlchemy understands, with its driver installed.",
+                "Pass a file, or a URL that SQLAlchemy understands, with its driver installed; for PostgreSQL "
+                "postgresql+psycopg://... and the extra smoothscan[postgresql].",
             ) from None
         with self._reached():
             if "://" not in url:
@@ -203,12 +205,12 @@ class Ledger:
         return scan_id
 
     def judge(self, scan_id: str, result: ScanResult, summary: str) -> None:
-        """Take over the result of a scan. From here on it is done."""
+        """Take over the result of a scan. From here on it is done, and the newest of its version."""
         finished = _seconds(result.finished_at)
         self._update(
             scan_id,
             state="judged",
-            judged_at=time.time(),  # a result that was recalled from the cache is older than its place here
+            judged_at=self._next_moment(scan_id),  # not its end: what was recalled from the cache ended long ago
             model_digest=result.model.digest,
             status=result.status,
             verdict=result.verdict,
@@ -218,6 +220,15 @@ class Ledger:
             summary=summary,
             result=zlib.compress(result.model_dump_json().encode("utf-8", "surrogatepass")),
         )
+
+    def _next_moment(self, scan_id: str) -> float:
+        """Return the time; if the clock was ahead when another scan of the version was judged, a little after that."""
+        own, other = _SCANS, _SCANS.alias()
+        same = [own.c[name] == other.c[name] for name in ("registry", "name", "version")]
+        wanted = sql.select(sql.func.max(other.c.judged_at)).select_from(own.join(other, sql.and_(*same)))
+        with self._reached(), self._engine.connect() as connection:
+            last = connection.execute(wanted.where(own.c.scan_id == scan_id)).scalar()
+        return max(time.time(), (last or 0.0) + _TICK)
 
     def forget(self, scan_id: str) -> None:
         """Take back the beginning of a scan that there was no need for."""
@@ -281,13 +292,14 @@ class Ledger:
         """
         same = (_SWEEPS.c.registry == registry, _SWEEPS.c.scope == scope)
         with self._reached(), self._engine.begin() as connection:
+            last = connection.execute(sql.select(sql.func.max(_SWEEPS.c.finished_at)).where(*same)).scalar()
             connection.execute(_SWEEPS.update().where(*same).values(states=None))
             connection.execute(
                 _SWEEPS.insert().values(
                     sweep_id=uuid.uuid4().hex,
                     registry=registry,
                     scope=scope,
-                    finished_at=time.time(),
+                    finished_at=max(time.time(), (last or 0.0) + _TICK),  # the clock may have been ahead
                     summary=past.model_dump_json(),
                     states=zlib.compress(json.dumps(states).encode("ascii")),
                 )
@@ -305,7 +317,8 @@ class Ledger:
         wanted = wanted.where(_SWEEPS.c.registry == registry, _SWEEPS.c.scope == scope)
         with self._reached(), self._engine.connect() as connection:
             rows = connection.execute(wanted.order_by(_SWEEPS.c.finished_at.desc()).limit(limit)).all()
-        states = json.loads(zlib.decompress(rows[0].states)) if rows else {}
+        kept = next((row.states for row in rows if row.states is not None), None)
+        states = {} if kept is None else json.loads(zlib.decompress(kept))
         return tuple(PastSweep.model_validate_json(row.summary) for row in reversed(rows)), states
 
     def _make_tables(self) -> None:

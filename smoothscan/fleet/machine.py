@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+from smoothscan.capacity import own_memory
 
 NEEDED_BYTES = 2 * 2**30
 """Memory of one scan beside its activations: the interpreter twice, torch twice, and a model of a few hundred MB."""
@@ -52,16 +52,11 @@ def shares(
         accelerators = ()
     named = device not in ("auto", "cpu", "cuda")  # such as cuda:1; who uses it sees the others too, so that 1 is right
     if workers is None:
-        room = max(1, psutil.virtual_memory().total // (NEEDED_BYTES + 2 * memory_bytes))
+        room = max(1, own_memory() // (NEEDED_BYTES + 2 * memory_bytes))
         workers = len(accelerators[:1] if named else accelerators) or max(1, min(cores // (threads or 1), room))
     each = threads or max(1, cores // workers)
     own = accelerators and not named
     return tuple(Share(each, accelerators[n % len(accelerators)] if own else None) for n in range(workers))
-
-
-def own_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def own_accelerators() -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from smoothscan.config import Frozen, ScanConfig
 from smoothscan.draft import config_digest
 from smoothscan.errors import UsageError
 from smoothscan.fleet.ledger import Entry
+from smoothscan.posture import is_promoted
 from smoothscan.publish import Provenance
 from smoothscan.sources.calibration_file import calibration_for
 from smoothscan.sources.images import images_digest, list_images
@@ -121,7 +122,12 @@ def plan(
         order, entry = order_of(version), known.get((version.name, version.version))
         due = "asked for" if rescan else why_due(version, order, entry, moment)
         planned.append(Planned(version, order, entry, due))
-    return tuple(sorted(planned, key=lambda p: (not p.due, not p.version.aliases, -p.version.created, p.version.name)))
+
+    def place(each: Planned) -> tuple[bool, bool, float, str]:
+        version = each.version
+        return not each.due, not is_promoted(version.aliases, version.stage), -version.created, version.name
+
+    return tuple(sorted(planned, key=place))
 
 
 def why_due(version: Registered, order: Order, entry: Entry | None, now: float) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -16,26 +17,27 @@ from smoothscan.draft import Draft
 from smoothscan.errors import ConfigError, ModelHostError, ScanTimeoutError, SmoothscanError
 from smoothscan.events import Events, Silent
 from smoothscan.exhibits import Exhibits
-from smoothscan.files import make_folder, remove_drafts
+from smoothscan.files import remove_drafts
 from smoothscan.fleet.engines.interface import Engine, Job, Outcome
 from smoothscan.fleet.folders import WORK, place_of
 from smoothscan.fleet.ledger import Entry, Ledger
 from smoothscan.fleet.plan import Order, Planned, Shard, plan, why_due
 from smoothscan.fleet.recording import Recorder
 from smoothscan.fleet.standing import standing_of, standing_so_far, summary
-from smoothscan.fleet.upkeep import Amiss, amiss, put_right
+from smoothscan.fleet.upkeep import IN_VAIN, Amiss, amiss, bring_up_to_date, in_turn, or_broken, put_right
 from smoothscan.packed import PackedError, unpack
 from smoothscan.posture import Standing
-from smoothscan.products import REPORT, RESULT
-from smoothscan.publish import clear_up, deliver, publish
+from smoothscan.products import REPORT
+from smoothscan.publish import clear_up, deliver, is_of, read_there
 from smoothscan.result import ModelInfo, ScanResult, WriteBack
-from smoothscan.sinks.json_file import JsonSink
+from smoothscan.sinks.mlflow_registry import worse_since
 from smoothscan.sources.inventory import Registered, Selection, registered_versions, registry_name
 
 _TRANSIENT = frozenset({"RegistryError", "ModelHostError"})
 """Errors that may be gone at the next attempt: a server that is down, a process that was killed for its memory."""
 _PAUSE = 2.0
-"""Seconds before a second attempt; twice as many before each further one."""
+"""Seconds before a second attempt; twice as many before each further one, up to `_LONGEST_PAUSE`."""
+_LONGEST_PAUSE = 60.0
 _PACKED = ".safetensors"
 
 
@@ -105,7 +107,7 @@ class Sweep:
         self._engine = engine
         self._watcher = watcher
         self._work = options.output_dir / WORK
-        self._place = place_of(options.output_dir)
+        self._place = ""
         self._registry = ""
         self._waiting: deque[_Task] = deque()
         self._under_way: dict[str, _Task] = {}
@@ -136,8 +138,8 @@ class Sweep:
         self._registry = registry_name(**stores)
         planned = plan(versions, self._known(versions), self._order_of, rescan=options.rescan)
         problems = [each.order.problem for each in planned]
-        if problems and problems[0] is not None and all(problems):
-            raise problems[0]
+        if not options.selection.versions and problems and problems[0] is not None and all(problems):
+            raise problems[0]  # nobody named these versions: it is the settings of the sweep that are wrong
         for each in planned:
             self.standings[each.version.uri] = standing_so_far(each, "pending" if each.due else "kept")
         return planned
@@ -157,11 +159,12 @@ class Sweep:
         """
         assert self._engine is not None
         planned = self.look()
-        self._work.mkdir(parents=True, exist_ok=True)
+        self._place = place_of(self._options.output_dir)
         self._clear()
         self._recorder = Recorder(self._registry)
         try:
             recorded = self._record_what_was_left(planned)
+            self._tell_recorded(wait=True)  # before a version among them is scanned anew, into the same folder
             for each in planned:
                 if not each.due and each.version.uri not in recorded:
                     self._keep(each)
@@ -171,8 +174,7 @@ class Sweep:
             for outcome in self._engine.run(self._take, self._tell_recorded):
                 self._tell_recorded()
                 self._settle(outcome)
-            while (standing := self._recorder.take(wait=True)) is not None:
-                self._tell(standing)
+            self._tell_recorded(wait=True)
             self._put_right([each for each in planned if not each.due and each.version.uri not in recorded])
         finally:
             self._engine.close()
@@ -186,9 +188,7 @@ class Sweep:
 
     def _take(self) -> Job | None:
         """Return the next job; tasks that need no work, or whose work was done before a crash, are settled here."""
-        while self._waiting:
-            task = self._waiting.popleft()
-            time.sleep(max(0.0, task.not_before - time.monotonic()))
+        while (task := self._next()) is not None:
             order = task.planned.order
             if self._was_done_by_others(task):
                 continue
@@ -209,7 +209,22 @@ class Sweep:
             elif job.into.exists():
                 self._settle(Outcome(job=job, ended="scanned"))
             else:
+                self._watcher.info(f"scanning {job.config.uri}")
                 return job
+        return None
+
+    def _next(self) -> _Task | None:
+        """Return a task whose time has come; while others are under way, none of those that have to wait."""
+        while self._waiting:
+            soonest = min(self._waiting, key=lambda task: task.not_before)
+            ready = next((task for task in self._waiting if task.not_before <= time.monotonic()), None)
+            if ready is not None:
+                self._waiting.remove(ready)
+                return ready
+            if self._under_way:
+                return None
+            self._tell_recorded(wait=True)
+            time.sleep(max(0.0, soonest.not_before - time.monotonic()))
         return None
 
     def _was_done_by_others(self, task: _Task) -> bool:
@@ -232,7 +247,7 @@ class Sweep:
             return
         result, exhibits = self._result_of(outcome, task.planned)
         if result.error is not None and result.error.type in _TRANSIENT and task.attempt <= self._options.retries:
-            pause = _PAUSE * 2 ** (task.attempt - 1)
+            pause = min(_LONGEST_PAUSE, _PAUSE * 2 ** (task.attempt - 1))
             self._watcher.warning(f"{job.config.uri}: {result.error.message} Trying again in {pause:.0f} s.")
             job.into.unlink(missing_ok=True)
             self._waiting.append(_Task(task.planned, task.attempt + 1, time.monotonic() + pause))
@@ -267,44 +282,60 @@ class Sweep:
         """Say how a version stands whose scan holds; waivers may have come or gone since then."""
         entry, config = planned.known, planned.order.config
         assert entry is not None
-        where = self._where(config)
-        written = (config.output_dir / RESULT).exists()
-        if (written and entry.verdict == "clean") or (result := self._ledger.result(entry.scan_id)) is None:
-            standing = standing_so_far(planned, "kept", **where)
-        else:
+        standing = standing_so_far(planned, "kept")
+        there = read_there(config.output_dir)
+        is_here = is_of(there, standing.config_digest, standing.scanned_at)
+        if not (is_here and entry.verdict == "clean") and (result := self._ledger.result(entry.scan_id)) is not None:
             result = self._judge(result, config)
-            if not written:  # the folder is new, or another machine did the scan
-                clear_up(make_folder(config.output_dir))
-                publish([JsonSink()], result, Exhibits(), config.output_dir)
-            standing = standing_of(planned, result, "kept", **where)
-        self.standings[standing.uri] = standing
+            standing = standing_of(planned, result, "kept")
+            if (mistake := or_broken(partial(bring_up_to_date, planned.order, result, there))) is not None:
+                self._watcher.warning(f"{standing.uri}: {mistake.message}")
+            is_here = is_here or mistake is None
+        where = self._where(config) if is_here else {}
+        self.standings[standing.uri] = self._compared(planned, standing.model_copy(update=where))
+
+    def _compared(self, planned: Planned, standing: Standing) -> Standing:
+        """Tell where the registry's tags say that somebody has found worse since."""
+        if not (worse := worse_since(planned.version.tags, standing)):
+            return standing
+        message = f"The tags tell of a later scan that this ledger does not know: {worse}. They are left as they are."
+        self._watcher.warning(f"{standing.uri}: {message} --rescan scans it here.")
+        return standing.model_copy(update={"write_back": standing.write_back.model_copy(update={"message": message})})
 
     def _put_right(self, kept: list[Planned]) -> None:
-        """Write back what the registry did not take, or somebody has changed there, up to the first refusal."""
+        """Write back what the registry did not take, or somebody has changed there.
+
+        Who may not write one version of a model may write none of it; and where several models in a row come to
+        nothing, the others would cost time and come to nothing as well.
+        """
         wrong = [(each, why) for each in kept if (why := amiss(each, self.standings[each.version.uri]))]
         if not wrong:
             return
         self._watcher.stage("write back", f"{len(wrong)} earlier results")
-        for done, standing in enumerate(self._put_right_all(wrong), 1):
-            self.standings[standing.uri] = standing
-            self._watcher.progress(done, len(wrong))
-            if standing.write_back.status == "failed":
-                left = f", nor are {len(wrong) - done} others tried" if len(wrong) > done else ""
-                message = standing.write_back.message
-                self._watcher.warning(f"{standing.uri} is not written back{left}: {message}")
-            if not standing.rewritten:
+        waiting = deque(in_turn(wrong, lambda each: each[0].version.name, datetime.now(UTC).date()))
+        refused: dict[str, Standing] = {}
+        in_vain, done = 0, 0
+        while True:
+            while waiting and in_vain < IN_VAIN and not self._recorder.is_full:
+                each, why = waiting.popleft()
+                if each.version.name not in refused:
+                    self._begin_to_put_right(each, why)
+            if (standing := self._recorder.take(wait=True)) is None:
                 break
-        for standing in self._recorder.stop():
             self.standings[standing.uri] = standing
+            done += 1
+            self._watcher.progress(done, len(wrong))
+            in_vain = 0 if standing.rewritten else in_vain + (standing.name not in refused)
+            if standing.write_back.status == "failed":
+                refused.setdefault(standing.name, standing)
+        if refused:
+            first = next(iter(refused.values()))
+            left = f" {len(wrong) - done} others were not tried." if len(wrong) > done else ""
+            self._watcher.warning(f"{first.uri} is not written back: {first.write_back.message}.{left}")
 
-    def _put_right_all(self, wrong: list[tuple[Planned, Amiss]]) -> Iterator[Standing]:
-        for each, why in wrong:
-            standing = self.standings[each.version.uri]
-            self._recorder.add(partial(put_right, each, standing, why, self._registry, self._ledger, self._judge))
-            if self._recorder.is_full and (ended := self._recorder.take(wait=True)) is not None:
-                yield ended
-        while (ended := self._recorder.take(wait=True)) is not None:
-            yield ended
+    def _begin_to_put_right(self, planned: Planned, why: Amiss) -> None:
+        standing = self.standings[planned.version.uri]
+        self._recorder.add(partial(put_right, planned, standing, why, self._registry, self._ledger, self._judge))
 
     def _where(self, config: ScanConfig) -> dict[str, str | None]:
         """Return where the results of a version are, relative to the sweep's folder."""
@@ -344,7 +375,8 @@ class Sweep:
     ) -> Standing:
         order = planned.order
         clear_up(order.config.output_dir)
-        result = deliver(result, exhibits, order.config, order.provenance, Silent(), scan_id=scan_id)
+        done = or_broken(lambda: deliver(result, exhibits, order.config, order.provenance, Silent(), scan_id=scan_id))
+        result = result.model_copy(update={"write_back": done}) if isinstance(done, WriteBack) else done
         self._ledger.record(scan_id, result.write_back)
         (self._work / f"{scan_id}{_PACKED}").unlink(missing_ok=True)
         return standing_of(planned, result, "scanned", attempts=attempts, **self._where(order.config))
@@ -356,8 +388,8 @@ class Sweep:
         for folder in (self._work, self._options.output_dir):
             remove_drafts(folder)
 
-    def _tell_recorded(self) -> None:
-        while (standing := self._recorder.take(wait=False)) is not None:
+    def _tell_recorded(self, *, wait: bool = False) -> None:
+        while (standing := self._recorder.take(wait=wait)) is not None:
             self._tell(standing)
 
     def _tell(self, standing: Standing) -> None:

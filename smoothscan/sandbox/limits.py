@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import psutil
-
+from smoothscan.capacity import own_memory
 from smoothscan.sandbox.policy import Limits
 
 
@@ -18,22 +17,13 @@ def limits(seconds: float, memory_bytes: int | None = None) -> Limits:
         memory_bytes: address space that it may take; None for most of the machine's memory, and what torch reserves.
     """
     cores = os.cpu_count() or 1
-    memory_bytes = memory_bytes or max(int(0.8 * _memory()), address_space())
+    memory_bytes = memory_bytes or max(int(0.8 * own_memory()), address_space())
     return Limits(memory_bytes=memory_bytes, cpu_seconds=int(min(seconds, 10**8) * cores) + 60)
 
 
 def address_space() -> int:
     """Return the bytes of address space that Python with torch takes before any model; most of it is only reserved."""
     return 3 * 2**30 + (os.cpu_count() or 1) * 2**28  # every thread reserves room for a heap and a stack
-
-
-def _memory() -> int:
-    """Return the memory of this machine in bytes, or of the control group that it is divided into."""
-    total = int(psutil.virtual_memory().total)
-    try:
-        return min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no control groups, or `max`
-        return total
 
 
 def peak_rss(pid: int) -> int:

@@ -6,6 +6,7 @@ Tags are for people to read. Whoever may edit a model may edit its tags, so noth
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from smoothscan.posture import Standing
 from smoothscan.result import ScanResult, WriteBack
 from smoothscan.sinks import runs
 from smoothscan.sinks.runs import MAX_TAG, PREFIX
+from smoothscan.sinks.sweep_words import instant
 from smoothscan.sinks.text import plain
 
 if TYPE_CHECKING:
@@ -24,6 +26,13 @@ SCAN_ID = f"{PREFIX}scan_id"
 """Tag by which the run of one scan is found again."""
 VALID_FOR = timedelta(days=90)
 """How long a verdict holds before the model should be examined again."""
+_WORDS: tuple[tuple[str, ...], ...] = (
+    ("clean",),
+    ("inconclusive", "unsupported", "refused", "timed_out", "failed"),
+    ("suspicious",),
+    ("backdoored",),
+)
+_BADNESS = {word: badness for badness, words in enumerate(_WORDS) for word in words}
 
 
 def write_back(
@@ -99,8 +108,30 @@ def version_tags(result: ScanResult, run_id: str | None) -> dict[str, str | None
 
 def known_tags(standing: Standing) -> dict[str, str | None]:
     """Return the tags that a version should have, as far as they are known without its result; None for none."""
-    tags = {**_found(standing, standing.model_digest), "run_id": standing.write_back.run_id}
+    times = {"scanned_at": standing.scanned_at, "expires_at": standing.expires_at}
+    tags = {**_found(standing, standing.model_digest), **times, "run_id": standing.write_back.run_id}
     return {PREFIX + tag: value and value[:MAX_TAG] for tag, value in tags.items()}
+
+
+def worse_since(present: Mapping[str, str], known: ScanResult | Standing) -> str:
+    """Return what tags say that a later scan than the known one has found, if that is worse; else nothing.
+
+    `smoothscan check` writes tags, but no ledger. Nobody gains by forging a worse verdict, and nothing is decided by
+    it: but what may be a warning is not replaced by an older, milder word.
+
+    Args:
+        present: the tags of the version as they are.
+        known: the newest scan that the ledger knows.
+    """
+    said = present.get(f"{PREFIX}verdict", "")
+    ours = _found(known, None)["verdict"] or ""
+    later, own = instant(present.get(f"{PREFIX}scanned_at")), instant(_scanned_at(known))
+    is_worse = _BADNESS.get(said, -1) > _BADNESS.get(ours, -1)
+    return said if is_worse and later is not None and own is not None and later > own else ""
+
+
+def _scanned_at(known: ScanResult | Standing) -> str | None:
+    return known.scanned_at if isinstance(known, Standing) else known.finished_at
 
 
 def _found(known: ScanResult | Standing, model_digest: str | None) -> dict[str, str | None]:
@@ -127,7 +158,11 @@ def tag_again(result: ScanResult, *, tracking_uri: str | None, registry_uri: str
     before = result.write_back
     with runs.quick_and_quiet():
         try:
-            changed = _tag(MlflowClient(tracking_uri, registry_uri), result, before.run_id)
+            client = MlflowClient(tracking_uri, registry_uri)
+            present = client.get_model_version(str(result.model.name), str(result.model.version)).tags
+            if worse_since(present, result):  # by a scan since the registry was listed
+                return None
+            changed = _tag(client, result, before.run_id)
         except Exception as error:
             message = f"the tags were changed, and could not be put right: {runs.reason(error)}"
             return before.model_copy(update={"status": "failed", "tagged": False, "message": message})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from smoothscan.config import Frozen
 from smoothscan.credentials import without_credentials
 from smoothscan.errors import ConfigError
-from smoothscan.sources.mlflow_errors import is_missing, mlflow_exception, reported, shown
+from smoothscan.sources.mlflow_errors import is_denied, is_missing, mlflow_exception, reported, shown
 from smoothscan.sources.mlflow_registry import client_of
 from smoothscan.surroundings import environment
 from smoothscan.vocabulary import OUR_TAGS
@@ -28,6 +29,8 @@ _PAGE = 1000
 _LISTING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
 _REACHING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _FILTER = "Write it as in MLflow: \"name = 'signs'\", \"tags.team = 'vision'\"; --name takes patterns of names."
+_NO_WORKSPACE = "default"
+"""What MLflow calls the workspace of who names none."""
 _NO_STAGE = "None"
 """What MLflow calls the stage of a version that has none."""
 
@@ -120,7 +123,10 @@ def reach(*, tracking_uri: str | None, registry_uri: str | None) -> tuple[str, b
 
 
 def registry_name(tracking_uri: str | None, registry_uri: str | None) -> str:
-    """Return what tells a registry from others: its URI without credentials, absolute where it is a file."""
+    """Return what tells a registry from others: its URI without credentials, absolute where it is a file.
+
+    Of a server with workspaces it is one workspace: the same name is another model in another one.
+    """
     import mlflow
     from mlflow.environment_variables import MLFLOW_REGISTRY_URI
 
@@ -131,7 +137,8 @@ def registry_name(tracking_uri: str | None, registry_uri: str | None) -> str:
         return f"{scheme}:///{Path(path).resolve()}"
     if uri.startswith("file:") or (":" not in uri and not uri.startswith("databricks")):
         return Path(unquote(urlsplit(uri).path)).resolve().as_uri()
-    return without_credentials(uri).rstrip("/")
+    workspace = os.environ.get("MLFLOW_WORKSPACE", "")
+    return without_credentials(uri).rstrip("/") + (f"#{workspace}" if workspace not in ("", _NO_WORKSPACE) else "")
 
 
 def _versions(client: MlflowClient, expression: str | None) -> Iterator[ModelVersion]:
@@ -150,12 +157,12 @@ def _versions(client: MlflowClient, expression: str | None) -> Iterator[ModelVer
 
 
 def _named(client: MlflowClient, versions: Sequence[tuple[str, str]]) -> Iterator[ModelVersion]:
-    """Ask for single versions; those that are gone are left out."""
+    """Ask for single versions; those that are gone, or that we may not see, are left out."""
     for name, number in versions:
         try:
             yield client.get_model_version(name, number)
         except mlflow_exception() as error:
-            if not is_missing(error):
+            if not is_missing(error) and not is_denied(error):
                 raise
 
 

@@ -21,7 +21,8 @@ _REASONS = {
     "timed out": "no answer in time",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted",
 }
-_DENIED = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
+_FORBIDDEN = "PERMISSION_DENIED"
+_DENIED = frozenset({_FORBIDDEN, "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
 
 
 @contextmanager
@@ -79,6 +80,11 @@ def is_missing(error: MlflowException) -> bool:
     """Return whether the server says, in MLflow's own words, that something does not exist."""
     # Any web server answers 404, to anything.
     return error.error_code == "RESOURCE_DOES_NOT_EXIST" and not str(error).startswith("API request to")
+
+
+def is_denied(error: MlflowException) -> bool:
+    """Return whether the server knows who asks, and says that they may not see this."""
+    return bool(error.error_code == _FORBIDDEN)
 
 
 def _first_line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smoothscan.cli.fleet_setup import orders, scanner_of
+from smoothscan.cli.fleet_setup import Rules, scanner_of
 from smoothscan.cli.settings import choices
 from smoothscan.errors import ConfigError, OutputError
 from smoothscan.fleet.ledger import Ledger
@@ -27,7 +27,7 @@ def test_the_server_scans_what_is_due_of_the_versions_it_hears_of(
     chosen = choices({"images": draw_images(tmp_path / "images", 2), "tracking_uri": registry.tracking_uri})
     engine = Engine()
     with Ledger(world.ledger_path) as ledger:
-        scan = scanner_of(chosen, chosen.common("out"), ledger, engine, Watch())
+        scan = scanner_of(chosen, chosen.common("out"), ledger, lambda: engine, Watch())
         found = scan([(name, "1"), ("gone", "7")])
         assert (found[name, "1"].verdict, found[name, "1"].passed) == ("clean", True)
         assert (found["gone", "7"].status, found["gone", "7"].verdict) == ("failed", None)
@@ -64,4 +64,4 @@ def test_what_is_about_one_model_is_left_out_and_wrong_settings_are_a_problem_of
 
 def order_of(options: dict[str, Any]) -> Any:
     chosen = choices(options)
-    return orders(chosen, chosen.common("out"))(SIGNS)
+    return Rules(chosen, chosen.common("out")).order_of(SIGNS)

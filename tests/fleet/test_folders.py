@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smoothscan.errors import OutputError
-from smoothscan.fleet.folders import PAGE, POSTURE, WORK, folder_of, place_of, sweep_folder
+from smoothscan.fleet.folders import PAGE, POSTURE, WORK, folder_of, place_of, sweep_ended, sweep_folder, sweep_id
 from tests.cli.program import ENVIRONMENT
 
 NAMES = st.text(min_size=1) | st.sampled_from(["..", ".", "a/../b", "/etc", "sweep.json", "index.html", ".work", "%2E"])
@@ -60,15 +61,32 @@ def test_nobody_finds_two_long_names_with_one_folder() -> None:
     assert len(digest) * 4 >= 128  # bits
 
 
-def test_a_place_is_one_folder_of_one_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_is_one_folder_wherever_it_is_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sweep").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "sweep")
-    assert place_of(Path("sweep")) == place_of(tmp_path / "link") == place_of(tmp_path / "sweep" / ".." / "sweep")
-    assert place_of(Path("sweep")) != place_of(Path("other"))
-    assert len(place_of(Path("x" * 2000))) <= 500
+    place = place_of(Path("sweep"))
+    assert place == place_of(tmp_path / "link") == place_of(tmp_path / "sweep" / ".." / "sweep")
+    assert place != place_of(Path("other"))
+    (tmp_path / "sweep").rename(tmp_path / "moved")
     monkeypatch.setattr("socket.gethostname", lambda: "another")
-    assert place_of(tmp_path / "sweep").startswith("another:")
+    assert place_of(tmp_path / "moved") == place
+
+
+@pytest.mark.parametrize("broken", [b"", b"\xff", b"../../etc", b"0" * 31])
+def test_an_id_that_is_none_is_made_anew(tmp_path: Path, broken: bytes) -> None:
+    (tmp_path / ".work").mkdir()
+    (tmp_path / ".work" / "place").write_bytes(broken)
+    assert re.fullmatch("[0-9a-f]{32}", place_of(tmp_path))
+    assert place_of(tmp_path) == place_of(tmp_path)
+
+
+def test_a_sweep_keeps_its_id_until_it_ended(tmp_path: Path) -> None:
+    first = sweep_id(tmp_path)
+    assert sweep_id(tmp_path) == first != place_of(tmp_path)
+    sweep_ended(tmp_path)
+    sweep_ended(tmp_path)
+    assert sweep_id(tmp_path) != first
 
 
 def test_a_folder_is_for_one_sweep_at_a_time(tmp_path: Path) -> None:

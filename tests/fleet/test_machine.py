@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from smoothscan.fleet import machine
-from smoothscan.fleet.machine import Share, own_accelerators, own_cores, shares
+from smoothscan.fleet.machine import Share, own_accelerators, shares
 
 
 @pytest.fixture(autouse=True)
 def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Memory of the machine, in GiB."""
     size = {"total": 64}
-    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: SimpleNamespace(total=size["total"] * 2**30))
+    monkeypatch.setattr(machine, "own_memory", lambda: size["total"] * 2**30)
     return size
 
 
@@ -74,12 +73,6 @@ def test_the_cpu_may_be_asked_for_on_a_machine_with_accelerators() -> None:
 
 def test_scans_on_one_named_accelerator_come_one_after_another() -> None:
     assert divided(accelerators=("0", "1", "2", "3"), device="cuda:1") == [(8, None)]
-
-
-def test_cores_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert own_cores() >= 1
-    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _pid: {3, 5}, raising=False)
-    assert own_cores() == 2
 
 
 class TestAccelerators:

@@ -27,7 +27,7 @@ from smoothscan.posture import Standing
 ledger, seconds = Path(sys.argv.pop(1)), float(sys.argv.pop(1))
 
 
-def scanner_of(choices, common, ledger_of_scans, engine, watcher):
+def scanner_of(choices, common, ledger_of_scans, engine, watcher, *, retries=None):
     def scan(versions):
         known = ledger.read_text().splitlines() if ledger.exists() else []
         found = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import socket
 import tempfile
 import time
@@ -18,6 +19,7 @@ from smoothscan.errors import ConfigError, EngineError, UsageError
 from smoothscan.files import write_whole
 from smoothscan.fleet.engines.interface import GRACE, POLL, Job, Meanwhile, Outcome, Take, idle, overdue
 from smoothscan.sources.images import list_images
+from smoothscan.surroundings import kept_handler
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -108,11 +110,11 @@ class RayEngine:
     """
 
     def __init__(self, address: str | None, workers: int | None, *, threads: int | None) -> None:
-        self._ray = _library()
+        self._ray = require_ray()
         self._threads = threads or 1
         self._started = not self._ray.is_initialized()
         if self._started:
-            with _connecting(address, self._ray.exceptions.RayError):
+            with _connecting(address, self._ray.exceptions.RayError), kept_handler(signal.SIGTERM):
                 _knock(address)
                 self._ray.init(
                     address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.WARNING
@@ -316,7 +318,12 @@ def _connecting(address: str | None, ray_error: type[Exception]) -> Iterator[Non
         ) from error
 
 
-def _library() -> Any:
+def require_ray() -> Any:
+    """Return the library.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
     try:
         import ray
         import ray.exceptions
