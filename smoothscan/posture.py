@@ -60,6 +60,10 @@ class Standing(Record):
     """Exit code that `check` would give."""
     waived: int = 0
     """Findings that a waiver covers."""
+    set_aside: tuple[str, ...] = ()
+    """What is waived, with who answers for it, until when and why; a sentence each."""
+    gate_notes: tuple[str, ...] = ()
+    """What the gate says beside: waivers that have expired, are bound to other files or match nothing."""
     model_digest: str | None = None
     """SHA-256 of its files, as scanned."""
     config_digest: str | None = None

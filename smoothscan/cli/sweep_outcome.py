@@ -20,6 +20,7 @@ from smoothscan.sinks.sweep_words import (
     is_waived,
     summary,
     unexamined,
+    why,
 )
 from smoothscan.sinks.text import count, number, plain, probability, shorten
 
@@ -122,7 +123,7 @@ def _promoted(uri: str, model: Standing | None) -> str:
 
 
 def _row(model: Standing) -> Row:
-    why = model.reason or (model.due if model.due != badge(model) else "")
+    reason = why(model) or (model.due if model.due != badge(model) else "")
     names = model.labels or tuple(map(str, model.target_classes))
     verdict = f"{badge(model)}, waived" if is_waived(model) else badge(model)
     cells = (
@@ -131,7 +132,7 @@ def _row(model: Standing) -> Row:
         "-" if model.score is None else number(model.score),
         "-" if model.q_value is None else probability(model.q_value),
         shorten(", ".join(names), _LABEL) or "-",
-        shorten(why, _WHY) or "-",
+        shorten(reason, _WHY) or "-",
     )
     return Row(cells, group(model) == "flagged" and not is_waived(model))
 

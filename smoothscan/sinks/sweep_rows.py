@@ -99,7 +99,7 @@ def line(model: Standing, at: str, *, uncovered: bool) -> Line:
         targets=_few(names, _LABELS),
         scanned=instant(model.scanned_at),
         expires=instant(model.expires_at),
-        reason=shorten(model.reason, _WIDE),
+        reason=shorten(words.why(model), _WIDE),
         marks=tuple(_marks(model, at, uncovered)),
         changed="" if model.change is None else CHANGES[model.change],
         before=shorten((model.before or "new").replace("_", " "), _NARROW),

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import nullcontext
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from smoothscan.cli.display import steady
 from smoothscan.cli.fleet_setup import Rules, scanner_of
 from smoothscan.cli.settings import choices
+from smoothscan.cli.sweep import _run
 from smoothscan.errors import ConfigError, OutputError
 from smoothscan.fleet.ledger import Ledger
-from smoothscan.sources.inventory import Registered
-from tests.fleet.world import Engine, Watch, World
+from smoothscan.fleet.sweep import Sweep, SweepOptions
+from smoothscan.result import WriteBack
+from smoothscan.sources.inventory import Registered, Selection
+from tests.fleet.stubs import digest_of
+from tests.fleet.world import Engine, Watch, World, ended, scanned
 from tests.stores import draw_images
 
 SIGNS = Registered(name="signs", version="1", identity="i", created=0.0)
@@ -33,6 +40,88 @@ def test_the_server_scans_what_is_due_of_the_versions_it_hears_of(
         assert (found["gone", "7"].status, found["gone", "7"].verdict) == ("failed", None)
         assert scan([(name, "1")])[name, "1"].action == "kept"
     assert engine.scanned == [one], "nothing else of the registry was scanned, and nothing twice"
+
+
+def test_a_server_uses_an_engine_for_each_batch_and_tries_as_often_as_it_is_told(
+    registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("smoothscan.fleet.sweep._PAUSE", 0.001)
+    world = World(tmp_path, registry.tracking_uri)
+    name = f"tried-{uuid.uuid4().hex}"
+    world.register(name)
+    chosen = choices({"images": draw_images(tmp_path / "images", 2), "tracking_uri": registry.tracking_uri})
+    engines: list[Engine] = []
+
+    def make() -> Engine:
+        engines.append(Engine({name: ended("crashed", "no")}))
+        return engines[-1]
+
+    with Ledger(world.ledger_path) as ledger:
+        scan = scanner_of(chosen, chosen.common("out"), ledger, make, Watch(), retries=1)
+        for _ in range(2):
+            assert scan([(name, "1")])[name, "1"].status == "failed"
+    assert [(len(each.jobs), each.closed) for each in engines] == [(2, 1), (2, 1)]
+
+
+def test_waivers_that_were_taken_back_are_not_remembered(
+    registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    world = World(tmp_path, registry.tracking_uri)
+    name = f"waived-{uuid.uuid4().hex}"
+    (uri,) = world.register(name)
+    waivers = Path("waivers.toml")
+    waivers.write_text(f"""
+        [[waiver]]
+        model_digest = "{digest_of(uri)}"
+        class = 0
+        reason = "known"
+        owner = "ann"
+        expires = {date.today() + timedelta(days=9)}
+    """)
+    images = draw_images(tmp_path / "images", 2)
+    chosen = choices({"images": images, "tracking_uri": registry.tracking_uri, "waivers": waivers})
+    engine = Engine({name: lambda job: scanned(job, "backdoored")})
+    with Ledger(world.ledger_path) as ledger:
+        scan = scanner_of(chosen, chosen.common("out"), ledger, lambda: engine, Watch())
+        first = scan([(name, "1")])[name, "1"]
+        assert first.passed
+        assert f"is waived by ann until {date.today() + timedelta(days=9)}: known." in first.set_aside[0]
+        waivers.write_text("")
+        assert not scan([(name, "1")])[name, "1"].passed
+    assert len(engine.jobs) == 1
+
+
+def test_a_sweep_that_is_run_again_goes_on_with_its_run(
+    registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from smoothscan.sinks import sweep_run
+
+    monkeypatch.chdir(tmp_path)
+    world = World(tmp_path, registry.tracking_uri)
+    name = f"again-{uuid.uuid4().hex}"
+    world.register(name)
+    ids: list[str] = []
+
+    def log(_posture: Any, _folder: Path, *, sweep_id: str, **_: Any) -> WriteBack:
+        ids.append(sweep_id)
+        if len(ids) == 1:
+            raise KeyboardInterrupt
+        return WriteBack(status="done", run_id="r")
+
+    monkeypatch.setattr(sweep_run, "log_sweep", log)
+    common = choices({"tracking_uri": registry.tracking_uri}).common("out")
+    what = SweepOptions(
+        selection=Selection(names=(name,)), output_dir=tmp_path / "out", tracking_uri=registry.tracking_uri
+    )
+    events = steady("none", verbose=False)
+    with Ledger(world.ledger_path) as ledger:
+        for stopped in (True, False, False):
+            sweep = Sweep(what, world.order_of, world.judged, ledger, Engine(), Watch())
+            with pytest.raises(KeyboardInterrupt) if stopped else nullcontext():
+                _run(sweep, what, "none", common, events, ledger)
+    assert ids[0] == ids[1] != ids[2]
 
 
 def test_files_that_waive_or_sign_are_read_before_anything_is_scanned(

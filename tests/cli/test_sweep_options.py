@@ -14,11 +14,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smoothscan.cli.check import check
-from smoothscan.cli.fleet_setup import orders
+from smoothscan.cli.fleet_setup import Rules, engine_of
 from smoothscan.cli.plan_outcome import due, due_in_short, settled
+from smoothscan.cli.serve import serve
 from smoothscan.cli.settings import choices, resolve
 from smoothscan.cli.shared_options import given as options_of
-from smoothscan.cli.sweep import _options, _with_file, sweep
+from smoothscan.cli.sweep import _options, sweep
+from smoothscan.cli.sweep_table import with_table
 from smoothscan.errors import ConfigError, SmoothscanError
 from smoothscan.fleet.plan import Planned, Shard
 from smoothscan.fleet.sweep import SweepOptions
@@ -44,7 +46,7 @@ def asked(*words: str) -> tuple[SweepOptions, dict[str, Any]]:
     """Return what a command line and the file ask for: of the sweep, and of who scans."""
     ctx = sweep.make_context("sweep", list(words))
     chosen = choices(options_of(ctx))
-    options = _with_file(ctx, chosen.sweep, chosen.origin)
+    options = with_table(ctx, chosen, sweep)
     return _options(options, chosen.common("smoothscan-sweep")), options
 
 
@@ -168,6 +170,35 @@ def test_what_is_wrong_in_the_file_is_told_by_its_name(text: str, message: str, 
     assert hint in caught.value.hint
 
 
+def test_a_server_takes_from_the_same_table_what_is_for_it() -> None:
+    configure("""
+        images = "images"
+        [sweep]
+        name = "a*"
+        check_files = true
+        retries = 0
+        workers = 3
+        ledger = "team.db"
+    """)
+    ctx = serve.make_context("serve", ["--workers", "1"])
+    options = with_table(ctx, choices(options_of(ctx)), sweep)
+    assert {key: options.get(key) for key in ("ledger", "retries", "workers")} == {
+        "ledger": "team.db", "retries": 0, "workers": 1,
+    }  # fmt: skip
+    assert not {"names", "check_files"} & set(options)
+    configure("[sweep]\nnam = 'x'")
+    with pytest.raises(ConfigError, match=r"sweep\.nam"):
+        with_table(ctx, choices(options_of(ctx)), sweep)
+
+
+def test_an_address_of_ray_without_ray_is_a_mistake() -> None:
+    common = choices({}).common("out")
+    with pytest.raises(ConfigError, match="--ray-address") as caught:
+        engine_of({"ray_address": "host:6379"}, common)
+    assert "--engine ray" in caught.value.hint
+    assert engine_of({"ray_address": "host:6379", "engine": "local"}, common)().describe().startswith("local")
+
+
 @pytest.mark.parametrize("part", ["4/4", "5/4", "-1/4", "0/0", "1", "1/", "a/b", "1/2/3", ""])
 def test_a_part_that_is_none(part: str) -> None:
     done = CliRunner().invoke(sweep, ["--images", "images", f"--shard={part}"])
@@ -255,7 +286,7 @@ NAMES = st.text(min_size=1).filter(lambda name: "/" not in name and ":" not in n
 @example("--images", 1)
 def test_there_are_settings_for_every_name(name: str, number: int) -> None:
     chosen = choices({"images": Path("images"), "cache": False}, use_file=False)
-    found = orders(chosen, chosen.common("out"))(Registered(name, str(number), "identity", 0.0))
+    found = Rules(chosen, chosen.common("out")).order_of(Registered(name, str(number), "identity", 0.0))
     assert found.problem is None
     assert found.config.uri == f"models:/{name}/{number}"
     assert found.config.output_dir.parents[1] == Path("out")

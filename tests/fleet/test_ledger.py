@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -19,6 +20,7 @@ from smoothscan.errors import ConfigError, LedgerError
 from smoothscan.fleet import ledger as module
 from smoothscan.fleet.ledger import Entry, Ledger
 from smoothscan.result import WriteBack
+from tests import postgresql
 from tests.cli.program import ENVIRONMENT
 
 from .stubs import DIGEST, REGISTRY, result, version
@@ -27,15 +29,38 @@ HERE = "machine:/sweep"
 ONE = version()
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server; it is started in a folder that another user than root may enter."""
+    with tempfile.TemporaryDirectory(prefix="smoothscan-") as folder:
+        Path(folder).chmod(0o755)
+        with postgresql.running(Path(folder)) as url:
+            yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where a ledger can be that is not there yet: a file, or an empty database."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "ledger.db")
+    else:
+        with postgresql.database(request.getfixturevalue("server")) as found:
+            yield found
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(str(tmp_path / "ledger.db")) as opened:
+def ledger(url: str) -> Iterator[Ledger]:
+    with Ledger(url) as opened:
         yield opened
 
 
+def database(ledger: Ledger) -> sqlalchemy.Engine:
+    url = ledger.shown.replace("//127", "//scanner@127") if "://" in ledger.shown else f"sqlite:///{ledger.shown}"
+    return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+
+
 def rows(ledger: Ledger, columns: str = "scan_id, state") -> list[tuple[Any, ...]]:
-    path = ledger.shown
-    with sqlalchemy.create_engine(f"sqlite:///{path}").connect() as connection:
+    with database(ledger).connect() as connection:
         found = connection.execute(sqlalchemy.text(f"SELECT {columns} FROM smoothscan_scans ORDER BY started_at"))
         return [tuple(row) for row in found]
 
@@ -84,7 +109,7 @@ def test_a_result_comes_back_whole_and_knows_what_became_of_its_write_back(ledge
 def test_a_result_that_cannot_be_read_is_none(ledger: Ledger) -> None:
     scan_id = judged(ledger)
     for broken in (b"", b"rubbish", zlib.compress(b"{}"), zlib.compress(b"\xff")):
-        with sqlalchemy.create_engine(f"sqlite:///{ledger.shown}").begin() as connection:
+        with database(ledger).begin() as connection:
             connection.execute(sqlalchemy.text("UPDATE smoothscan_scans SET result = :b"), {"b": broken})
         assert ledger.result(scan_id) is None
 
@@ -114,6 +139,27 @@ def test_the_newest_is_what_was_judged_last_however_old_its_result_is(ledger: Le
     assert entry.scan_id == recalled
     expected = 1790812800 + 90 * 86400  # 2026-10-01
     assert (entry.finished_at, entry.expires_at) == (1790812800, expected)
+
+
+def test_a_clock_that_was_ahead_hides_no_later_scan(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(module.time, "time", lambda: now + 86400)
+    judged(ledger, verdict="clean")
+    monkeypatch.setattr(module.time, "time", lambda: now)
+    later = judged(ledger, verdict="backdoored")
+    last = judged(ledger, verdict="suspicious")
+    assert later != last
+    entry = ledger.newest_of(REGISTRY, ONE)
+    assert entry is not None
+    assert (entry.scan_id, entry.verdict) == (last, "suspicious")
+    assert ledger.newest(REGISTRY)["digits", "1"] == entry
+    assert rows(ledger, "judged_at")[0][0] == pytest.approx(now + 86400, abs=1e-3), "to the millisecond"
+
+
+def test_names_may_be_as_long_as_the_registry_lets_them(ledger: Ledger) -> None:
+    long = version("n" * 256, 10**11, identity="f" * 64)
+    scan_id = judged(ledger, of=long)
+    assert ledger.newest_of(REGISTRY, long).scan_id == scan_id
 
 
 def test_what_another_place_left_is_recorded_after_an_hour(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,14 +257,14 @@ class TestNoLedger:
         assert "--ledger" in caught.value.hint
 
 
-def test_several_that_start_on_a_new_file_at_once_all_get_to_it(tmp_path: Path) -> None:
-    for attempt in range(10):
+def test_several_that_start_on_a_new_database_at_once_all_get_to_it(url: str) -> None:
+    for place in [url] if "://" in url else [f"{url}{attempt}" for attempt in range(10)]:
         together, failed = threading.Barrier(4), []
 
-        def start(path: str = str(tmp_path / f"{attempt}.db"), together: Any = together, failed: Any = failed) -> None:
+        def start(place: str = place, together: Any = together, failed: Any = failed) -> None:
             together.wait()
             try:
-                with Ledger(path) as ledger:
+                with Ledger(place) as ledger:
                     ledger.newest(REGISTRY)
             except LedgerError as error:
                 failed.append(error.message)
@@ -249,11 +295,11 @@ with Ledger(path) as ledger:
 """
 
 
-def test_two_processes_write_to_one_file_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.db"  # neither finds it there
+def test_two_processes_write_to_one_ledger_at_once(url: str) -> None:
+    # Neither finds it there.
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", _WRITER, str(path), who],
+            [sys.executable, "-c", _WRITER, url, who],
             cwd=Path(__file__).parents[2],
             env=ENVIRONMENT,
             stdin=subprocess.PIPE,
@@ -272,7 +318,7 @@ def test_two_processes_write_to_one_file_at_once(tmp_path: Path) -> None:
         writer.stdin.flush()
     ended = [writer.communicate(timeout=60) for writer in writers]
     assert [(writer.returncode, told[1]) for writer, told in zip(writers, ended, strict=True)] == [(0, ""), (0, "")]
-    with Ledger(str(path)) as ledger:
+    with Ledger(url) as ledger:
         assert set(ledger.newest(REGISTRY)) == {(who, str(number)) for who in "ab" for number in range(50)}
         assert len(rows(ledger)) == 100
         assert {state for (state,) in rows(ledger, "state")} == {"recorded"}

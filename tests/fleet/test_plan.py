@@ -83,13 +83,15 @@ def test_what_is_due_comes_first_then_what_is_promoted_then_what_is_new() -> Non
         version("b", 1, created=3.0, aliases=("champion",)),
         version("b", 2, created=4.0, aliases=("challenger",)),
         version("c", 1, created=2.0),
+        version("d", 1, created=0.5, stage="Production"),
+        version("d", 2, created=0.6, stage="Archived"),
     ]
     known = {("kept", "1"): entry("kept")}
     planned = plan(versions, known, order, now=NOW)
     assert [(each.version.name, each.version.version) for each in planned] == [
-        ("b", "2"), ("b", "1"), ("a", "2"), ("c", "1"), ("a", "1"), ("kept", "1"),
+        ("b", "2"), ("b", "1"), ("d", "1"), ("a", "2"), ("c", "1"), ("a", "1"), ("d", "2"), ("kept", "1"),
     ]  # fmt: skip
-    assert [each.due for each in planned] == ["never scanned"] * 5 + [""]
+    assert [each.due for each in planned] == ["never scanned"] * 7 + [""]
     assert planned[-1].known == known["kept", "1"]
     assert planned[0].order.config.uri == "models:/b/2"
     assert {each.due for each in plan(versions, known, order, rescan=True, now=NOW)} == {"asked for"}

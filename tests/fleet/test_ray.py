@@ -7,6 +7,7 @@ import http.server
 import importlib
 import json
 import shutil
+import signal
 import socket
 import sys
 import threading
@@ -171,6 +172,19 @@ def test_the_clock_does_not_run_while_a_scan_waits_for_room(
     engine.close()
     assert [each.ended for each in outcomes] == ["scanned"] * 4, "two of them waited for longer than a scan may take"
     assert looks, "other things are done in the meantime"
+
+
+@pytest.mark.slow
+def test_signals_stay_the_programs_own(cluster: str) -> None:
+    def mine(*_: Any) -> None: ...
+
+    before = signal.signal(signal.SIGTERM, mine)
+    try:
+        engine = RayEngine(cluster, None, threads=None)
+        assert signal.getsignal(signal.SIGTERM) is mine
+        engine.close()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @needs_ray

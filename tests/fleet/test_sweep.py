@@ -24,7 +24,9 @@ from smoothscan.fleet.report import posture_of
 from smoothscan.fleet.upkeep import IN_VAIN, in_turn
 from smoothscan.packed import pack
 from smoothscan.posture import Posture, Standing
+from smoothscan.result import Waiver
 from smoothscan.sinks import mlflow_registry
+from smoothscan.sinks.sweep_words import why
 from smoothscan.sources.inventory import Registered, Selection
 
 from .stubs import digest_of, exhibits, order, result
@@ -603,6 +605,35 @@ class TestOthersAtWork:
         kept = world.sweep()
         assert (kept[bad].verdict, kept[bad].exit_code) == ("backdoored", 1)
         assert posture(kept).exit_code == 1
+
+
+def test_a_waiver_that_expired_is_told_everywhere(world: World) -> None:
+    (uri,) = world.register("bad")
+    waiver = Waiver(
+        model_digest=digest_of(uri), rule="target-class", index=0, reason="known", owner="ann",
+        expires=datetime.now(UTC).date() + timedelta(days=1),
+    )  # fmt: skip
+    world.waivers = (waiver,)
+    world.config = {"formats": ("json", "junit", "html")}
+    standing = world.sweep(Engine({"bad": lambda job: scanned(job, "backdoored", pictures=True)}))[uri]
+    assert (standing.passed, "is waived by ann until" in standing.set_aside[0]) == (True, True)
+    assert world.written(uri)["gate"]["passed"]
+    folder = world.out / "bad" / "1"
+    pictures = {path: path.read_bytes() for path in (folder / "perturbations").iterdir()}
+    world.waivers = (waiver.model_copy(update={"expires": datetime.now(UTC).date() - timedelta(days=1)}),)
+    standing = world.sweep()[uri]
+    assert (standing.passed, standing.set_aside) == (False, ())
+    assert any("expired on" in note for note in standing.gate_notes)
+    assert "expired on" in why(standing)
+    assert not world.written(uri)["gate"]["passed"]
+    for name in ("junit.xml", "report.html"):
+        text = (folder / name).read_text()
+        assert "expired on" in text
+        assert "waived by ann until" not in text
+    assert {path: path.read_bytes() for path in pictures} == pictures
+    before = (folder / "report.html").stat().st_mtime_ns
+    world.sweep()
+    assert (folder / "report.html").stat().st_mtime_ns == before, "what is right already is not written again"
 
 
 class TestWhatTheRegistrySaysWrongly:

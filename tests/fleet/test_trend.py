@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,6 +99,17 @@ def test_only_the_last_sweeps_are_read_back_and_only_the_newest_keeps_its_versio
     with sqlalchemy.create_engine(f"sqlite:///{ledger.shown}").connect() as connection:
         kept = connection.execute(sqlalchemy.text("SELECT count(*), count(states) FROM smoothscan_sweeps")).one()
     assert tuple(kept) == (REMEMBERED + 3, 1)
+
+
+def test_a_clock_that_was_ahead_costs_no_later_sweep_its_trend(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr("smoothscan.fleet.ledger.time.time", lambda: now + 86400)
+    sweep(ledger, ONE)
+    monkeypatch.setattr("smoothscan.fleet.ledger.time.time", lambda: now)
+    sweep(ledger, ONE, BAD)
+    last = sweep(ledger, ONE, BAD)
+    assert [each.versions for each in last.history] == [1, 2]
+    assert set(changes(last).values()) == {("clean", None), ("backdoored", None)}
 
 
 def test_a_ledger_from_before_sweeps_were_noted_is_brought_up_to_date(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from smoothscan.fleet.sweep import Sweep, SweepOptions
 from smoothscan.gate import judge
 from smoothscan.packed import pack
 from smoothscan.posture import Standing
-from smoothscan.result import ScanResult
+from smoothscan.result import ScanResult, Waiver
 from smoothscan.sources.inventory import Registered, Selection, registered_versions, registry_name
 
 from .stubs import DIGEST, exhibits, order, result
@@ -122,6 +122,7 @@ class World:
         self.registry = registry_name(self.tracking_uri, None)
         self.digest = DIGEST
         self.config: dict[str, Any] = {}
+        self.waivers: tuple[Waiver, ...] = ()
         self.ledger_path = str(folder / "ledger.db")
         self.standings: dict[str, Standing] = {}
         """How versions stood when the last sweep ended, or was ended."""
@@ -159,11 +160,19 @@ class World:
         values = {"output_dir": self.out, "tracking_uri": self.tracking_uri, **options}
         with self.ledger() as ledger:
             sweep = Sweep(
-                SweepOptions(**values), order_of or self.order_of, judged, ledger, engine or Engine(), watch or Watch()
+                SweepOptions(**values),
+                order_of or self.order_of,
+                self.judged,
+                ledger,
+                engine or Engine(),
+                watch or Watch(),
             )
             self.standings = sweep.standings
             sweep.run()
         return sweep.standings
+
+    def judged(self, found: ScanResult, config: ScanConfig) -> ScanResult:
+        return judge(found, config.fail_on, self.waivers, None, datetime.now(UTC).date())
 
     def ledger(self) -> Ledger:
         return Ledger(self.ledger_path)
@@ -218,7 +227,3 @@ class World:
                 assert tags["config_digest"] == entry.config_digest == written["config_digest"]
                 assert (written["verdict"], written["status"]) == (entry.verdict, entry.status)
                 assert written["write_back"]["run_id"] == run.info.run_id
-
-
-def judged(found: ScanResult, config: ScanConfig) -> ScanResult:
-    return judge(found, config.fail_on, (), None, datetime.now(UTC).date())

@@ -176,6 +176,12 @@ def test_a_server_that_refuses(guarded: Callable[[str], str]) -> None:
         registered_versions(Selection(), tracking_uri=guarded("model-versions/search"), registry_uri=None)
 
 
+def test_a_version_that_we_may_not_see_hides_no_others(guarded: Callable[[str], str]) -> None:
+    wanted = Selection(versions=(("tiny-pt2", "1"), ("tiny-static", "1")))
+    seen = registered_versions(wanted, tracking_uri=guarded("model-versions/get?name=tiny-static"), registry_uri=None)
+    assert [each.name for each in seen] == ["tiny-pt2"]
+
+
 def test_a_server_that_is_down_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the user's own setting wins
     with pytest.raises(RegistryError, match="did not answer") as caught:
@@ -226,6 +232,13 @@ class TestNameOfTheRegistry:
         monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
         assert registry_name(None, None) == "http://host:5000"
         assert registry_name("http://tracking", None) == "http://host:5000"
+
+    def test_workspaces_of_a_server_are_registries_of_their_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plain = registry_name("http://host:5000", None)
+        monkeypatch.setenv("MLFLOW_WORKSPACE", "default")
+        assert registry_name("http://host:5000", None) == plain
+        monkeypatch.setenv("MLFLOW_WORKSPACE", "vision")
+        assert registry_name("http://host:5000", None) == f"{plain}#vision"
 
     def test_it_is_the_registry_that_mlflow_itself_takes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from mlflow import MlflowClient
