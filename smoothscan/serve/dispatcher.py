@@ -93,8 +93,10 @@ class Dispatcher:
             standings = self._scan(versions)
         except SmoothscanError as error:
             self._hold(versions, error.message)
-        except Exception as error:  # a bug that one version brings out must not end the server
-            self._hold(versions, f"this is a bug in smoothscan: {type(error).__name__}: {error}")
+        except Exception as error:  # what one version brings out ends no server, and keeps no other version waiting
+            reason = f"this is a bug in smoothscan: {type(error).__name__}: {error}"
+            self._events.warning(f"{', '.join(map(_uri, versions))} could not be scanned: {reason}")
+            self._postpone(versions, reason)
         else:
             self._failures = 0
             self._metrics.held_up(False)

@@ -51,10 +51,13 @@ main()
 """
 
 
-def start(folder: Path, *arguments: object, seconds: float = 0, **environment: str) -> subprocess.Popen[str]:
+def start(
+    folder: Path, *arguments: object, seconds: float = 0, stub: bool = True, **environment: str
+) -> subprocess.Popen[str]:
     """Start the program in a folder; `arguments` follow `smoothscan`."""
+    words = ["-c", _PROGRAM, str(folder / "ledger.txt"), str(seconds)] if stub else ["-m", "smoothscan"]
     return subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, str(folder / "ledger.txt"), str(seconds), *map(str, arguments)],
+        [sys.executable, *words, *map(str, arguments)],
         cwd=folder,
         env={**ENVIRONMENT, "XDG_STATE_HOME": str(folder), **environment},
         stdout=subprocess.PIPE,
@@ -70,17 +73,22 @@ class Server:
         folder: its folder; queue and ledger outlive it there.
         more: further arguments.
         seconds: how long a scan takes.
+        stub: whether nothing is scanned really.
     """
 
-    def __init__(self, folder: Path, *more: object, seconds: float = 0) -> None:
+    def __init__(self, folder: Path, *more: object, seconds: float = 0, stub: bool = True) -> None:
         (folder / "secret").write_bytes(SECRET + b"\n")
         words = ["serve", "--images", "images", "--secret-file", "secret", "--queue", "queue.db", "--port", 0, *more]
         self.folder = folder
-        self.process = start(folder, *words, seconds=seconds)
+        self.process = start(folder, *words, seconds=seconds, stub=stub)
         assert self.process.stderr is not None
-        self.first_line = self.process.stderr.readline()
-        found = re.search(r"listening on http://127\.0\.0\.1:(\d+)/webhooks/mlflow", self.first_line)
-        assert found, self.first_line + self.process.stderr.read()
+        self.first_lines = ""
+        found = None
+        while found is None:
+            line = self.process.stderr.readline()
+            self.first_lines += line
+            assert line, self.first_lines
+            found = re.search(r"listening on http://127\.0\.0\.1:(\d+)/webhooks/mlflow", line)
         self.port = int(found[1])
 
     def __enter__(self) -> Server:

@@ -179,6 +179,21 @@ def test_a_bug_that_one_version_brings_out_takes_no_other_along(stage: Stage) ->
     assert any("bug in smoothscan: ZeroDivisionError: boom" in line for line in stage.heard.lines)
 
 
+def test_nor_does_anybody_wait_for_it(stage: Stage) -> None:
+    def scan(versions: Sequence[Version]) -> Mapping[Version, Standing]:
+        if ("m", "1") in versions:
+            raise ZeroDivisionError("boom")
+        return {version: standing(version) for version in versions}
+
+    stage.scan = scan
+    stage.put("1")
+    assert stage.dispatcher.step() == 0
+    stage.put("2")
+    assert stage.dispatcher.step() == 0
+    assert stage.rows("version, state") == [("1", "queued"), ("2", "done")]
+    assert stage.metric("smoothscan_scanner_held_up 0.0")
+
+
 def test_an_interruption_goes_through_and_loses_nothing(stage: Stage) -> None:
     def interrupted(_versions: Sequence[Version]) -> Mapping[Version, Standing]:
         raise KeyboardInterrupt

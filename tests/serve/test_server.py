@@ -75,7 +75,7 @@ def test_a_burst_with_a_kill_in_the_middle(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(SIGTERM, 143), (SIGINT, 130)])
 def test_a_stop_interrupts_the_scan_and_the_next_start_does_it(tmp_path: Path, number: Signals, code: int) -> None:
     with Server(tmp_path, seconds=60) as server:
-        assert "the queue is queue.db" in server.first_line
+        assert "the queue is queue.db" in server.first_lines
         assert server.post(delivery()) == 202
         while rows(tmp_path, "state") != [("working",)]:
             time.sleep(0.02)
