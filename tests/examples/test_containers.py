@@ -92,7 +92,7 @@ def test_the_scripts_of_the_image_install_the_wheel_as_the_constraints_say(bench
     assert ["apt-get", "install", "--yes", "--no-install-recommends", "bubblewrap"] in bench.calls
     assert ["useradd", "--uid", "10001", "--create-home", "smoothscan"] in bench.calls
     (pip,) = [call for call in bench.calls if call[1:3] == ["-m", "pip"]]
-    assert pip[-3:] == ["-c", "/tmp/constraints.txt", f"{wheel}[serve]"]
+    assert pip[-3:] == ["-c", "/tmp/constraints.txt", f"{wheel}[serve,postgresql]"]
     assert (ROOT / "constraints.txt", "/tmp/") in copied(final)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(arguments["EXTRAS"].split(",")) <= extras.keys()
