@@ -18,6 +18,7 @@ FoundBy = Literal["budget", "noise", "pairs"]
 FailOn = Literal["suspicious", "backdoored"]
 RuleName = Literal["target-class", "class-pair", "hard-step"]
 FindingState = Literal["open", "waived", "known"]
+Level = Literal["suspicious", "backdoored"]
 Obstacle = Literal["no-answer", "no-grip", "hard-step", "no-null", "unfinished"]
 
 
@@ -337,6 +338,21 @@ class SpaceResult(Record):
     """How the classes that were searched in full there were chosen; empty if all were."""
 
 
+class Suspicion(Record):
+    """A class that would be suspect by itself, whatever else there is in the model."""
+
+    index: int
+    """The class."""
+    label: str
+    """Its name, or its index as text."""
+    level: Level
+    """What the model would be called for this class alone."""
+    anomaly: float
+    """R of the class where it stands out most."""
+    space: SpaceName | None
+    """The trigger space in which it does; null where plain noise leads to it."""
+
+
 class PairResult(Record):
     """A pair of classes between which a small patch is enough."""
 
@@ -418,6 +434,8 @@ class Finding(Record):
     """`open` counts against the model; `waived` and `known` (the baseline has it, too) do not."""
     waiver: Waiver | None = None
     """The waiver that holds for it."""
+    suspicion: Suspicion | None = None
+    """What makes a class suspect by itself that is none of `target_classes`; null where the verdict is about it."""
 
 
 class Gate(Record):
@@ -463,6 +481,10 @@ class ScanResult(Record):
     """Trigger space that `classes` is about: the one in which a class stands out most."""
     spaces: tuple[SpaceResult, ...] = ()
     """Every space that was searched."""
+    suspicions: tuple[Suspicion, ...] | None = None
+    """Every class that is suspect by itself in any space or under noise, most anomalous first, targets included:
+    `target_classes` names those of the most anomalous space only, and the gate looks at the others where these are
+    waived or known. Pairs are in `pairs`. Null without a verdict, and in results of older versions."""
     obstacles: tuple[Obstacle, ...] = ()
     """What keeps the scan from calling the model clean, whatever its verdict is: the model withholds its answer under
     noise or is fragile, the search had no grip on it, its graph has steps without a gradient, its classes give nothing

@@ -14,7 +14,7 @@ from smoothscan.files import make_folder, write_atomically
 from smoothscan.products import REPORTS
 from smoothscan.result import ClassResult, Finding, ScanResult
 from smoothscan.sinks.advice import advice, exit_code, silence
-from smoothscan.sinks.findings import gate_of, identity, state
+from smoothscan.sinks.findings import blocks, gate_of, identity, severity, state
 from smoothscan.sinks.text import number, percent, plain, probability
 
 _NAME, _TEXT = 200, 2000  # characters
@@ -110,11 +110,13 @@ def _judged(result: ScanResult, name: str, found: list[Finding], detail: str) ->
     counting = [f for f in found if f.state == "open"]
     if not counting:
         return Case(name, "skipped", "; ".join(state(f) for f in found), detail, found[0].rule)
-    gate = gate_of(result)
-    if result.exit_code(gate.fail_on) == 0:
-        message = f"{result.verdict}, which does not block under --fail-on {gate.fail_on}: {counting[0].message}"
+    fail_on = gate_of(result).fail_on
+    first = next((f for f in counting if blocks(f, fail_on)), None)
+    if first is None or result.exit_code(fail_on) == 0:
+        level = severity(counting[0], result)
+        message = f"{level}, which does not block under --fail-on {fail_on}: {counting[0].message}"
         return Case(name, "skipped", message, detail, counting[0].rule)
-    return Case(name, "failure", counting[0].message, detail, counting[0].rule)
+    return Case(name, "failure", first.message, detail, first.rule)
 
 
 def _hard_steps(result: ScanResult, finding: Finding) -> Case:

@@ -15,7 +15,7 @@ from smoothscan.products import REPORTS
 from smoothscan.result import Finding, Gate, ModelInfo, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.advice import advice, exit_code, silence
-from smoothscan.sinks.findings import excused, fingerprint, gate_of, identity, set_aside, state, subject
+from smoothscan.sinks.findings import excused, fingerprint, gate_of, identity, set_aside, severity, state, subject
 from smoothscan.sinks.sarif_rules import NO_VERDICT, RULES
 from smoothscan.sinks.text import plain
 
@@ -92,7 +92,7 @@ def _is_by_hard_steps_alone(result: ScanResult, gate: Gate) -> bool:
 
 def _result(finding: Finding, result: ScanResult, gate: Gate, anchor: str) -> dict[str, Any]:
     aside = state(finding)
-    severe = result.verdict == "backdoored" and finding.rule != "hard-step"
+    severe = severity(finding, result) == "backdoored" and finding.rule != "hard-step"
     text = f"{_model(result.model)}: {plain(finding.message, _TEXT // 2)}"
     found: dict[str, Any] = {
         **_located(finding.rule, text if not aside else f"{text} ({aside})", finding.fingerprint, anchor),
@@ -150,6 +150,14 @@ def _measured(finding: Finding, result: ScanResult) -> dict[str, Any]:
                     "transferInterval": list(pair.transfer_ci),
                     "budget": pair.epsilon,
                 }
+    if finding.suspicion is not None:
+        by_itself = finding.suspicion
+        return {
+            "targetClass": by_itself.index,
+            "level": by_itself.level,
+            "anomaly": by_itself.anomaly,
+            "triggerSpace": by_itself.space,
+        }
     for c in result.classes:
         if c.index == finding.index:
             return {
