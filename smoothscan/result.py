@@ -258,7 +258,8 @@ class Promotion(Record):
     """The alias."""
     status: Literal["moved", "unchanged", "held", "failed"]
     """`held`: the gate did not pass. `unchanged`: it was on the version already. `failed`: the gate passed, but the
-    alias could not be moved, or the version's files are no longer those that were scanned."""
+    alias could not be moved, somebody else moved it meanwhile, or the version's files are no longer those that were
+    scanned."""
     before: str | None = None
     """Version that it was on; null if on none, or if the registry did not say."""
     message: str
