@@ -74,7 +74,7 @@ class _Gallery:
     names: Sequence[str]
 
     def of(self, trigger: Trigger, target: int, sources: Sequence[int], held_out: Tensor) -> ClassExhibit:
-        """Return the pictures of a trigger, made from the images at `sources`: on the first of these and of held-out ones."""
+        """Return the pictures of a trigger on the first of the images that it was made from, and of held-out ones."""
         source = sources[0]
         image, space = self.subjects.images[source], trigger.space
         perturbed = trigger.on(image[None])
