@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree as Xml
@@ -15,7 +14,7 @@ from smoothscan.products import REPORTS
 from smoothscan.result import ClassResult, Finding, ScanResult
 from smoothscan.sinks.advice import advice, exit_code, silence
 from smoothscan.sinks.findings import blocks, gate_of, identity, severity, state
-from smoothscan.sinks.text import number, percent, plain, probability
+from smoothscan.sinks.text import number, percent, plain, probability, seconds_of
 
 _NAME, _TEXT = 200, 2000  # characters
 
@@ -63,7 +62,12 @@ def to_junit(result: ScanResult) -> bytes:
     }
     totals = {key: value for key, value in counts.items() if key != "skipped"}
     suites = Xml.Element("testsuites", {"name": "smoothscan", **totals})
-    about = {"name": f"smoothscan {name}", **counts, "timestamp": _timestamp(result), "hostname": "localhost"}
+    about = {
+        "name": f"smoothscan {name}",
+        **counts,
+        "timestamp": seconds_of(result.started_at),
+        "hostname": "localhost",
+    }
     suite = Xml.SubElement(suites, "testsuite", {key: value for key, value in about.items() if value})
     properties = Xml.SubElement(suite, "properties")
     for key, value in _properties(result):
@@ -188,13 +192,3 @@ def _clean(text: str, limit: int) -> str:
 
 def _lines(text: str) -> str:
     return "\n".join(_clean(line, _TEXT) for line in text.split("\n")[:200])
-
-
-def _timestamp(result: ScanResult) -> str:
-    """Return the start as the common schema has it: UTC, without a zone; empty if it is not known."""
-    try:
-        moment = datetime.fromisoformat(result.started_at or "")
-    except ValueError:
-        return ""
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment
-    return f"{moment:%Y-%m-%dT%H:%M:%S}"

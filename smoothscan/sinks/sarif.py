@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +16,7 @@ from smoothscan.sinks import words
 from smoothscan.sinks.advice import advice, exit_code, silence
 from smoothscan.sinks.findings import excused, fingerprint, gate_of, identity, set_aside, severity, state, subject
 from smoothscan.sinks.sarif_rules import NO_VERDICT, RULES
-from smoothscan.sinks.text import plain
+from smoothscan.sinks.text import plain, seconds_of
 
 MAX_RESULTS = 5000
 """Results that GitHub keeps of a file; those that count come first."""
@@ -186,8 +185,8 @@ def _invocation(result: ScanResult, gate: Gate) -> dict[str, Any]:
         "toolExecutionNotifications": notes,
     }
     for key, time in (("startTimeUtc", result.started_at), ("endTimeUtc", result.finished_at)):
-        if (utc := _utc(time)) is not None:
-            entry[key] = utc
+        if utc := seconds_of(time):
+            entry[key] = f"{utc}Z"
     return entry
 
 
@@ -232,13 +231,3 @@ def _message(text: str) -> str:
             break
         message += written
     return message
-
-
-def _utc(time: str | None) -> str | None:
-    """Return a time as SARIF writes it; None for what is none."""
-    try:
-        moment = datetime.fromisoformat(time or "")
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
