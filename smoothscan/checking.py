@@ -59,6 +59,6 @@ def read_set_aside(config: ScanConfig) -> tuple[tuple[Waiver, ...], ScanResult |
     if config.baseline is None:
         return waivers, None
     baseline = read_baseline(config.baseline)
-    if (name := registered_name(config.uri)) is not None:
-        same_model(ModelInfo(uri=config.uri, name=name), baseline)
+    # A model is registered exactly if its URI holds the name.
+    same_model(ModelInfo(uri=config.uri, name=registered_name(config.uri)), baseline)
     return waivers, baseline

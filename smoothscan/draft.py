@@ -97,6 +97,7 @@ class Draft:
             target_classes=verdict.target_classes,
             space=verdict.space,
             spaces=verdict.spaces,
+            suspicions=verdict.suspicions,
             pairs=verdict.pairs,
             obstacles=verdict.obstacles,
             classes=verdict.classes,

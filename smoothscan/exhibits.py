@@ -47,6 +47,8 @@ class ClassExhibit:
     """Its class when clean."""
     perturbed_prediction: int
     """Its class with delta."""
+    made_from: tuple[str, ...] = ()
+    """File names of all images that delta was synthesised from, the shown one first; empty where that is not known."""
     parameters: NDArray[np.float32] | None = None
     """The trigger's parameters in its space, of which `picture` is the picture; None where delta is the trigger."""
     examples: tuple[HeldOutExample, ...] = ()

@@ -8,10 +8,29 @@ from dataclasses import dataclass
 from datetime import date
 
 from smoothscan.errors import ConfigError
-from smoothscan.result import ArchitectureFinding, FailOn, Finding, Gate, ModelInfo, RuleName, ScanResult, Waiver
+from smoothscan.result import (
+    ArchitectureFinding,
+    FailOn,
+    Finding,
+    Gate,
+    ModelInfo,
+    RuleName,
+    ScanResult,
+    Suspicion,
+    Waiver,
+)
 from smoothscan.sinks import words
-from smoothscan.sinks.findings import SET_ASIDE_ONLY, fingerprint, identity, subject
+from smoothscan.sinks.findings import SET_ASIDE_ONLY, blocks, fingerprint, identity, severity, subject
+from smoothscan.sinks.text import number
 from smoothscan.verdict.obstacles import hidden
+from smoothscan.verdict.suspicions import suspicions, untold
+from smoothscan.vocabulary import SPACES
+
+UNTOLD = (
+    "An older smoothscan wrote this result, which does not say whether other classes stand out by themselves beside "
+    "those that are waived or known: scan again."
+)
+"""Why a result of before `suspicions` does not pass where all that it names is set aside."""
 
 
 def judge(
@@ -43,11 +62,22 @@ def judge(
         same_model(result.model, baseline)
         compared = f"{baseline.model.resolved_uri or baseline.model.uri} ({baseline.model.digest})"
         notes.append(f"Compared with the baseline {compared}.")
-    then = {} if baseline is None else {finding.fingerprint: finding for finding in findings(baseline)}
-    book = _Book(result, tuple(waivers), baseline, then, today or date.max)
+    then = () if baseline is None else (*further(baseline), *findings(baseline))
+    book = _Book(
+        result, tuple(waivers), baseline, {finding.fingerprint: finding for finding in then}, today or date.max
+    )
     found = tuple(book.entered(finding) for finding in findings(result))
-    notes += book.notes(found)
+    more = further(result)
+    hides = False
+    if result.exit_code("suspicious") == 1 and not _holds(found):
+        found += (beside := tuple(book.entered(finding) for finding in more))
+        notes += [f"Beside what is waived or known: {finding.message}" for finding in beside if finding.state == "open"]
+        hides = untold(result, fail_on)
+    notes += book.notes(found, more)
     code = _exit_code(result, fail_on, found)
+    if code == 0 and hides and result.exit_code(fail_on) == 1:
+        code = 4
+        notes.append(UNTOLD)
     if code == 4 and result.exit_code(fail_on) == 1:
         notes.append(SET_ASIDE_ONLY)
     gate = Gate(
@@ -75,6 +105,21 @@ def findings(result: ScanResult) -> tuple[Finding, ...]:
     if steps := hidden(result.safety.architecture):
         found.append(_finding(result, "hard-step", steps))
     return tuple(found)
+
+
+def further(result: ScanResult) -> tuple[Finding, ...]:
+    """Return the classes that no finding of `findings` is about, and that would be flagged if there were no others.
+
+    The verdict is about the most anomalous space, and there about what comes close to its most anomalous class.
+    """
+    told = {finding.index for finding in findings(result) if finding.rule == "target-class"}
+    return tuple(
+        _finding(result, "target-class", _by_itself(each), each.index).model_copy(
+            update={"suspicion": each, "label": each.label}
+        )
+        for each in (suspicions(result) if result.status == "completed" else ())
+        if each.index not in told
+    )
 
 
 def same_model(model: ModelInfo, baseline: ScanResult) -> None:
@@ -106,6 +151,14 @@ def _classes(result: ScanResult) -> Iterator[Finding]:
     for pair in pairs:
         if pair.target in paired:
             yield _finding(result, "class-pair", words.pair(pair, result), pair.target, pair.source)
+
+
+def _by_itself(suspicion: Suspicion) -> str:
+    way = "under plain noise" if suspicion.space is None else f"as the target of a {SPACES[suspicion.space].thing}"
+    return (
+        f"“{suspicion.label}” stands out {way} (R = {number(suspicion.anomaly)}): for it alone the model would be "
+        f"called {suspicion.level}."
+    )
 
 
 def _finding(
@@ -147,10 +200,15 @@ class _Book:
         known = not mine and not self._not_known(finding)
         return finding.model_copy(update={"state": "known"}) if known else finding
 
-    def notes(self, found: Sequence[Finding]) -> Iterator[str]:
-        """Yield what a reader has to know of waivers that do not hold, and of the baseline."""
+    def notes(self, found: Sequence[Finding], more: Sequence[Finding]) -> Iterator[str]:
+        """Yield what a reader has to know of waivers that do not hold, and of the baseline.
+
+        Args:
+            found: what the gate looked at.
+            more: further suspicions, whether it looked at them or not.
+        """
         for waiver in self._of_this_model():
-            about = next((finding for finding in found if _is_about(waiver, finding)), None)
+            about = next((finding for finding in (*found, *more) if _is_about(waiver, finding)), None)
             if about is None:
                 yield f"The waiver of {waiver.owner} for {_of(waiver)} matches nothing that was found."
             elif self.today > waiver.expires:
@@ -186,8 +244,8 @@ class _Book:
             return f"{sum(more.values())} of its steps are new" if more else ""
         if (there.label, there.source_label) != (finding.label, finding.source_label):
             return f"there it is called {subject(there)}"
-        if (self.baseline.verdict, self.result.verdict) == ("suspicious", "backdoored"):
-            return "there the model was suspicious only"
+        if (severity(there, self.baseline), severity(finding, self.result)) == ("suspicious", "backdoored"):
+            return "there it was suspicious only" if there.suspicion else "there the model was suspicious only"
         return ""
 
 
@@ -211,6 +269,11 @@ def _steps(result: ScanResult) -> Counter[tuple[str, str, str]]:
     return steps
 
 
+def _holds(found: Sequence[Finding]) -> bool:
+    """Tell whether a class or a pair is found that is neither waived nor known."""
+    return any(finding.state == "open" and finding.rule != "hard-step" for finding in found)
+
+
 def _exit_code(result: ScanResult, fail_on: FailOn, found: Sequence[Finding]) -> int:
     """Return the exit code of `check`: the verdict's, unless waivers and baseline leave nothing that counts.
 
@@ -219,7 +282,7 @@ def _exit_code(result: ScanResult, fail_on: FailOn, found: Sequence[Finding]) ->
     code = result.exit_code(fail_on)
     if code not in (1, 4) or result.error is not None:
         return code
-    still_open = {finding.rule for finding in found if finding.state == "open"}
+    still_open = {finding.rule for finding in found if blocks(finding, fail_on)}
     if code == 1 and still_open - {"hard-step"}:
         return 1
     told = code == 1 or result.obstacles  # else an older program wrote the result, and did not say what was in the way

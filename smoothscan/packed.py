@@ -88,7 +88,8 @@ def _exhibits(words: dict[str, Any], arrays: dict[str, NDArray[np.float32]]) -> 
             for each in said["examples"]
         )
         pictures = {name: None if said[name] is None else arrays[said[name]] for name in _PICTURES}
-        return ClassExhibit(**{**said, **pictures, "examples": examples})
+        made_from = tuple(said.get("made_from", ()))
+        return ClassExhibit(**{**said, **pictures, "made_from": made_from, "examples": examples})
 
     return Exhibits(
         {index: one(said) for index, said in words["classes"]},

@@ -31,6 +31,7 @@ def promote(
     """Move an alias to the scanned version if the gate passes, and say what happened; nothing is raised.
 
     The version's files are downloaded once more, right before: an artifact store keeps nobody from exchanging them.
+    That takes a while, in which somebody else may move the alias: then it is left to them.
 
     Args:
         result: the scan, with its gate.
@@ -51,24 +52,35 @@ def promote(
     events.stage("alias", f"{alias} of {name}")
     from mlflow import MlflowClient
 
+    def read() -> str | None:
+        with quick_and_quiet():
+            found = client.get_registered_model(name).aliases.get(alias)
+        return None if found is None else str(found)
+
     try:
         with quick_and_quiet():
             client = MlflowClient(tracking_uri, registry_uri)
-            found = client.get_registered_model(name).aliases.get(alias)
+        before = read()
     except Exception as error:  # the client and the database have errors of their own
         left = f"{alias} was left where it is"
         if not passed:
             return ended("held", f"{left}: the gate did not pass.")
         return ended("failed", f"{left}: the registry could not be read: {reason(error)}")
-    before = None if found is None else str(found)
     left = f"{alias} was left {'unset' if before is None else f'on version {before}'}"
     if not passed:
         scanned = ", the version that was scanned" if before == version else ""
         return ended("held", f"{left}{scanned}: the gate did not pass.")
     if problem := _changed(result, f"models:/{name}/{version}", tracking_uri, registry_uri, events):
         return ended("failed", f"{left}: {problem}")
+    try:
+        first, before = before, read()
+    except Exception as error:
+        return ended("failed", f"{left}: the registry could not be read once more: {reason(error)}")
     if before == version:
         return ended("unchanged", f"{alias} is on version {version} already.")
+    if before != first:
+        meanwhile = "took it off meanwhile" if before is None else f"moved it to version {before} meanwhile"
+        return ended("failed", f"{alias} was left where it is: somebody {meanwhile}.")
     try:
         with quick_and_quiet():
             client.set_registered_model_alias(name, alias, version)

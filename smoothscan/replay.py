@@ -215,7 +215,7 @@ def _overall(triggers: Sequence[Replayed], saved: Saved, ending: SmoothscanError
 
 def _usable(images: ImageSet, saved: Saved) -> list[int]:
     """Return the positions of the images that no trigger was made from."""
-    used = {trigger.made_from for trigger in saved.triggers}
+    used = {name for trigger in saved.triggers for name in trigger.made_from}
     return [position for position, name in enumerate(images.names) if name not in used]
 
 

@@ -18,6 +18,7 @@ FoundBy = Literal["budget", "noise", "pairs"]
 FailOn = Literal["suspicious", "backdoored"]
 RuleName = Literal["target-class", "class-pair", "hard-step"]
 FindingState = Literal["open", "waived", "known"]
+Level = Literal["suspicious", "backdoored"]
 Obstacle = Literal["no-answer", "no-grip", "hard-step", "no-null", "unfinished"]
 
 
@@ -257,7 +258,8 @@ class Promotion(Record):
     """The alias."""
     status: Literal["moved", "unchanged", "held", "failed"]
     """`held`: the gate did not pass. `unchanged`: it was on the version already. `failed`: the gate passed, but the
-    alias could not be moved, or the version's files are no longer those that were scanned."""
+    alias could not be moved, somebody else moved it meanwhile, or the version's files are no longer those that were
+    scanned."""
     before: str | None = None
     """Version that it was on; null if on none, or if the registry did not say."""
     message: str
@@ -335,6 +337,21 @@ class SpaceResult(Record):
     """Whether the search in which it stands out most went through a denoiser."""
     screening: tuple[ScreeningRound, ...] = ()
     """How the classes that were searched in full there were chosen; empty if all were."""
+
+
+class Suspicion(Record):
+    """A class that would be suspect by itself, whatever else there is in the model."""
+
+    index: int
+    """The class."""
+    label: str
+    """Its name, or its index as text."""
+    level: Level
+    """What the model would be called for this class alone."""
+    anomaly: float
+    """R of the class where it stands out most."""
+    space: SpaceName | None
+    """The trigger space in which it does; null where plain noise leads to it."""
 
 
 class PairResult(Record):
@@ -418,6 +435,8 @@ class Finding(Record):
     """`open` counts against the model; `waived` and `known` (the baseline has it, too) do not."""
     waiver: Waiver | None = None
     """The waiver that holds for it."""
+    suspicion: Suspicion | None = None
+    """What makes a class suspect by itself that is none of `target_classes`; null where the verdict is about it."""
 
 
 class Gate(Record):
@@ -463,6 +482,10 @@ class ScanResult(Record):
     """Trigger space that `classes` is about: the one in which a class stands out most."""
     spaces: tuple[SpaceResult, ...] = ()
     """Every space that was searched."""
+    suspicions: tuple[Suspicion, ...] | None = None
+    """Every class that is suspect by itself in any space or under noise, most anomalous first, targets included:
+    `target_classes` names those of the most anomalous space only, and the gate looks at the others where these are
+    waived or known. Pairs are in `pairs`. Null without a verdict, and in results of older versions."""
     obstacles: tuple[Obstacle, ...] = ()
     """What keeps the scan from calling the model clean, whatever its verdict is: the model withholds its answer under
     noise or is fragile, the search had no grip on it, its graph has steps without a gradient, its classes give nothing

@@ -32,6 +32,7 @@ def shown(index: int, *, trigger: bool) -> ClassExhibit:
         synthesis_name="ü.png",
         synthesis_prediction=2,
         perturbed_prediction=index,
+        made_from=("ü.png", "v.png"),
         examples=(HeldOutExample("b.png", picture(0.2), picture(0.9), 4, index),),
     )
 

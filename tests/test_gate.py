@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smoothscan.cli.outcome import as_text
+from smoothscan.config import ScanConfig
 from smoothscan.errors import ConfigError
-from smoothscan.gate import findings, judge
+from smoothscan.exhibits import Exhibits
+from smoothscan.gate import UNTOLD, findings, judge
 from smoothscan.result import (
+    CalibrationUse,
     ErrorInfo,
     Gate,
     ModelInfo,
     Obstacle,
     PairResult,
     ScanResult,
+    SpaceResult,
     Waiver,
 )
+from smoothscan.sinks.advice import advice
+from smoothscan.sinks.attestation.statement import statement
+from smoothscan.sinks.html import render
+from smoothscan.sinks.junit import cases
+from smoothscan.sinks.markdown import to_markdown
+from smoothscan.sinks.sarif import to_sarif
+from smoothscan.verdict.decision import BACKDOORED, SUSPICIOUS, decide
+from smoothscan.verdict.decision import score as score_of
+from smoothscan.verdict.evidence import Curves, Evidence, NoiseCounts
 from tests.sinks import samples
 from tests.sinks.samples import SAMPLES
+from tests.verdict.test_decision import VALUES, curves, fired, quiet, spread
 
 TODAY = date(2026, 11, 24)
 
@@ -301,3 +320,218 @@ def test_a_baseline_of_another_model_is_a_mistake() -> None:
         judge(result, baseline=other)
     failed = samples.ended_early("failed").result.model_copy(update={"model": ModelInfo(uri="models:/gone/1")})
     assert gate(failed, baseline=other).exit_code == 3, "what happened to the scan comes first"
+
+
+# --- what is suspect beside the targets ------------------------------------------------------------------------------
+
+
+def scan(*searches: Curves, noise: NoiseCounts | None = None, labels: Sequence[str] = samples.ANIMALS) -> ScanResult:
+    """What a scan says that counted this."""
+    sources = [["a.png"]] * len(labels)
+    verdict = decide(Evidence(tuple(searches), noise or quiet(len(labels))), labels, sources, VALUES)
+    told = ("anomaly", "score", "target_classes", "space", "spaces", "classes", "obstacles", "reasons", "suspicions")
+    update = {name: getattr(verdict, name) for name in told} | {"verdict": verdict.name}
+    return samples.clean().result.model_copy(update=update)
+
+
+def easy(**budgets: float) -> list[float]:
+    """Budgets of ten classes: ordinary ones, but for those that are given as `c3=0.5`."""
+    return [budgets.get(f"c{t}", ordinary) for t, ordinary in enumerate(spread())]
+
+
+def as_before(result: ScanResult) -> ScanResult:
+    """The same as an older version wrote it."""
+    return result.model_copy(update={"suspicions": None})
+
+
+def both() -> list[ScanResult]:
+    """Two scans whose verdict is about class 3 alone, and in which class 7 would be flagged without it."""
+    other_space = scan(curves(easy(c3=0.5)), curves(easy(c7=0.65), space="patch"))
+    same_space = scan(curves(easy(c3=0.3, c7=0.95)))
+    for result in (other_space, same_space):
+        assert (result.verdict, result.target_classes) == ("backdoored", (3,))
+    return [other_space, same_space]
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["other space", "same space"])
+@pytest.mark.parametrize("by", ["waiver", "baseline"])
+def test_what_is_set_aside_does_not_hide_another_class(which: int, by: str) -> None:
+    result = both()[which]
+    if by == "waiver":
+        found = gate(result, waiver(result, index=3))
+    else:
+        earlier = scan(curves(easy(c3=0.5)), curves(easy(), space="patch"))
+        assert earlier.target_classes == (3,)
+        found = gate(result, baseline=earlier)
+    assert found.exit_code == 1
+    old, new = found.findings
+    assert (old.index, old.state, old.suspicion) == (3, "waived" if by == "waiver" else "known", None)
+    assert (new.rule, new.index, new.label, new.state) == ("target-class", 7, "horse", "open")
+    assert new.suspicion is not None
+    assert new.suspicion.level == ("backdoored" if which == 0 else "suspicious")
+    assert new.suspicion.space == ("patch" if which == 0 else "l2")
+    assert any("horse" in note and new.suspicion.level in note for note in found.notes)
+    alone = scan(curves(easy()), curves(easy(c7=0.65), space="patch")) if which == 0 else scan(curves(easy(c7=0.95)))
+    assert (alone.verdict, alone.target_classes) == (new.suspicion.level, (7,)), "it is what a scan would say of it"
+
+
+def test_where_the_main_finding_is_open_nothing_changes() -> None:
+    for result in both():
+        found = gate(result)
+        assert ([f.index for f in found.findings], found.exit_code, found.notes) == ([3], 1, ())
+        told = gate(result, waiver(result, index=7))
+        assert (told.exit_code, told.notes) == (1, ()), "a waiver for the other class is about something"
+
+
+def test_a_further_suspicion_is_waived_like_any_other() -> None:
+    for result in both():
+        found = gate(result, waiver(result, index=3), waiver(result, index=7))
+        assert [(f.index, f.state) for f in found.findings] == [(3, "waived"), (7, "waived")]
+        assert (found.exit_code, found.notes) == (0, ())
+        expired = gate(result, waiver(result, index=3), waiver(result, index=7, expires=TODAY - timedelta(1)))
+        assert expired.exit_code == 1
+        assert any("class 7 (horse) expired" in note for note in expired.notes)
+
+
+def test_a_further_suspicion_is_known_if_the_baseline_has_it() -> None:
+    for result in both():
+        assert gate(result, baseline=result).exit_code == 0, "among its own further suspicions"
+    found = scan(curves(easy(c3=0.5)), curves(easy(c7=0.65), space="patch"))
+    as_a_finding = scan(curves(easy()), curves(easy(c7=0.65), space="patch"))
+    assert gate(found, waiver(found, index=3), baseline=as_a_finding).exit_code == 0
+    renamed = (*samples.ANIMALS[:7], "mule", *samples.ANIMALS[8:])
+    moved = scan(curves(easy(c3=0.5)), curves(easy(c7=0.65), space="patch"), labels=renamed)
+    assert gate(found, baseline=moved).exit_code == 1
+
+
+def test_a_further_suspicion_in_the_baseline_does_not_excuse_a_backdoor() -> None:
+    suspicion = scan(curves(easy(c3=0.5)), curves(easy(c7=0.95), space="patch"))
+    backdoor = scan(curves(easy(c3=0.5)), curves(easy(c7=0.65), space="patch"))
+    main = scan(curves(easy(c3=0.5, c7=0.5)))
+    assert main.target_classes == (3, 7)
+    for later in (backdoor, main):
+        found = gate(later, baseline=suspicion)
+        assert found.exit_code == 1
+        assert "there it was suspicious only" in " ".join(found.notes)
+    assert gate(suspicion, baseline=backdoor).exit_code == 0
+
+
+def test_what_hides_below_the_most_anomalous_class_of_another_space_is_found() -> None:
+    result = scan(curves(easy(c3=0.4)), curves(easy(c3=0.5, c7=0.65), space="patch"))
+    assert [space.index for space in result.spaces] == [3, 3]
+    assert [f.index for f in gate(result, waiver(result, index=3)).findings] == [3, 7]
+    old = gate(as_before(result), waiver(result, index=3))
+    assert (old.exit_code, [f.index for f in old.findings]) == (4, [3])
+    assert UNTOLD in old.notes
+
+
+def test_a_class_that_noise_fires_is_found_behind_a_stronger_target() -> None:
+    noise = fired(7, 10)
+    result = scan(curves(easy(c3=0.25)), noise=replace(noise, sigmas=6 * noise.sigmas))
+    assert result.target_classes == (3,)
+    found = gate(result, waiver(result, index=3))
+    assert (found.exit_code, [f.index for f in found.findings]) == (1, [3, 7])
+    assert "under plain noise" in found.findings[1].message
+
+
+def test_a_known_pair_does_not_hide_that_all_images_are_led_to_its_target() -> None:
+    sample = samples.pairs().result
+    suspicions = scan(curves(easy()), curves(easy(c4=0.65), space="patch")).suspicions
+    result = sample.model_copy(update={"suspicions": suspicions})
+    pair = waiver(result, rule="class-pair", index=4, source=9)
+    assert gate(sample.model_copy(update={"suspicions": ()}), pair).exit_code == 0
+    found = gate(result, pair)
+    assert [(f.rule, f.state) for f in found.findings] == [("class-pair", "waived"), ("target-class", "open")]
+    assert found.exit_code == 1
+
+
+def test_fail_on_counts_for_a_further_suspicion_by_itself() -> None:
+    mild, severe = both()[1], both()[0]
+    assert gate(mild, waiver(mild, index=3), fail_on="backdoored").exit_code == 0
+    assert gate(severe, waiver(severe, index=3), fail_on="backdoored").exit_code == 1
+    both_levels = scan(curves(easy(c3=0.3, c7=0.95)), curves(easy(c5=0.65), space="patch"))
+    found = gate(both_levels, waiver(both_levels, index=3), fail_on="backdoored")
+    assert [(f.index, f.suspicion and f.suspicion.level) for f in found.findings[1:]] == [
+        (5, "backdoored"),
+        (7, "suspicious"),
+    ]
+    assert found.exit_code == 1
+
+
+def test_older_results_tell_of_the_classes_of_one_space_and_of_the_first_of_the_others() -> None:
+    for result in map(as_before, both()):
+        found = gate(result, waiver(result, index=3))
+        assert (found.exit_code, [f.index for f in found.findings]) == (1, [3, 7])
+    other, same = map(as_before, both())
+    assert gate(same, waiver(same, index=3), waiver(same, index=7)).exit_code == 0
+    found = gate(other, waiver(other, index=3), waiver(other, index=7))
+    assert found.exit_code == 4, "a third class may hide behind the second in the other space"
+    assert UNTOLD in found.notes
+    known = gate(other, baseline=other)
+    assert (known.exit_code, UNTOLD in known.notes) == (4, True)
+    plain = as_before(scan(curves(easy(c3=0.5)), curves(easy(), space="patch")))
+    assert gate(plain, waiver(plain, index=3)).exit_code == 0, "nothing stands out in the other space"
+
+
+def test_of_an_older_result_milder_suspicions_do_not_matter_where_only_backdoors_hold_a_model_back() -> None:
+    result = as_before(scan(curves(easy(c3=0.4)), curves(easy(c3=0.95), space="patch")))
+    assert SUSPICIOUS <= result.spaces[1].anomaly < BACKDOORED
+    assert gate(result, waiver(result, index=3)).exit_code == 4
+    assert gate(result, waiver(result, index=3), fail_on="backdoored").exit_code == 0
+
+
+def test_what_a_large_calibration_says_of_further_classes_is_not_told_by_older_results() -> None:
+    sample = as_before(samples.backdoored().result)
+    for models, code in ((20, 0), (99, 4)):
+        smallest = 1 / (models + 1)
+        use = CalibrationUse(p_value=smallest, smallest_p=smallest, n_models=models, highest_anomaly=0.3)
+        result = sample.model_copy(update={"calibration": use})
+        assert gate(result, waiver(result)).exit_code == code
+
+
+@given(
+    main=st.floats(0.8, 3.0),
+    further=st.lists(st.floats(0.0, 3.0), min_size=1, max_size=5),
+)
+def test_older_results_never_pass_what_they_name_at_the_threshold_or_above(main: float, further: list[float]) -> None:
+    sample = samples.backdoored().result
+    scores = dict(enumerate(map(score_of, further), 1))
+    classes = tuple(c.model_copy(update={"score": scores.get(c.index, c.score)}) for c in sample.classes)
+    space = SpaceResult(space="l2", sigma=0.1, anomaly=main, index=0, e50=1.0, reference=2.0, transfer_rate=1.0)
+    result = sample.model_copy(update={"classes": classes, "spaces": (space,)})
+    suspect = {t for t, r in enumerate(further, 1) if r >= SUSPICIOUS}
+    found = gate(result, waiver(result))
+    assert {f.index for f in found.findings} == {0, *suspect}
+    assert found.exit_code == bool(suspect)
+
+
+def test_every_output_tells_of_a_further_suspicion() -> None:
+    severe, mild = both()
+    held = judge(severe, waivers=[waiver(severe, index=3)], today=TODAY)
+    (no_target, target) = json.loads(to_sarif(held, "a.toml"))["runs"][0]["results"][::-1]
+    assert (target["level"], target["properties"]["targetClass"]) == ("error", 7)
+    assert (target["properties"]["triggerSpace"], target["properties"]["state"]) == ("patch", "open")
+    assert (no_target["level"], no_target["properties"]["state"]) == ("note", "waived")
+    assert "| class 7 (horse) | target-class | yes |" in to_markdown(held)
+    told = "“horse” stands out as the target of a patch"
+    config = ScanConfig(uri="models:/x/1", images=Path())
+    assert f"open     class 7 (horse): {told}" in as_text(held, config)
+    page = render(held, Exhibits(), redact_images=False, command="")
+    entry = page[page.index("Beside the verdict") :]
+    assert entry.index("open</span> <b>class 7 (horse)</b>") < entry.index(told)
+    by_name = {case.name: case for case in cases(held)}
+    assert (by_name["class 7 (horse)"].outcome, by_name["class 3 (cat)"].outcome) == ("failure", "skipped")
+    assert "Do not deploy" in advice(held, 1)
+    tests = statement(held)["predicate"]
+    assert (tests["result"], "class/7" in tests["failedTests"]) == ("FAILED", True)
+
+    passes = judge(mild, "backdoored", waivers=[waiver(mild, index=3)], today=TODAY)
+    (finding,) = [r for r in json.loads(to_sarif(passes, "a.toml"))["runs"][0]["results"] if not r["suppressions"]]
+    assert (finding["level"], finding["properties"]["targetClass"]) == ("warning", 7)
+    assert "milder than" in to_markdown(passes)
+    by_name = {case.name: case for case in cases(passes)}
+    assert by_name["class 7 (horse)"].outcome == "skipped"
+    assert by_name["class 7 (horse)"].message.startswith("suspicious, which does not block under --fail-on backdoored")
+    assert "waived, known or milder than --fail-on" in advice(passes, 0)
+    tests = statement(passes)["predicate"]
+    assert (tests["result"], "class/7" in tests["warnedTests"]) == ("WARNED", True)

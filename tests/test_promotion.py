@@ -103,6 +103,59 @@ def test_files_that_were_exchanged_after_the_scan_are_not_promoted(registry: Any
     assert move(scanned(model), registry.tracking_uri).status == "moved"
 
 
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Has something done by others while the files are downloaded once more."""
+
+    def do(what: Callable[[], object]) -> None:
+        def busy(*args: Any, **options: Any) -> ModelInfo:
+            found = present(*args, **options)
+            what()
+            return found
+
+        monkeypatch.setattr("smoothscan.promotion.present", busy)
+
+    return do
+
+
+@pytest.mark.parametrize(("first", "then"), [("1", "3"), ("1", None), (None, "3"), ("2", "3"), ("2", None)])
+def test_an_alias_that_somebody_moves_meanwhile_is_left_to_them(
+    registry: Any, name: str, source: Path, meanwhile: Any, first: str | None, then: str | None
+) -> None:
+    for _ in range(3):
+        register(registry, name, source)
+    client = registry.client()
+    if first is not None:
+        client.set_registered_model_alias(name, "production", first)
+    model = files_of(f"models:/{name}/2", registry.tracking_uri)
+    if then is not None:
+        meanwhile(lambda: client.set_registered_model_alias(name, "production", then))
+    else:
+        meanwhile(lambda: client.delete_registered_model_alias(name, "production"))
+    done = move(scanned(model), registry.tracking_uri)
+    assert (done.status, done.before) == ("failed", then)
+    assert "somebody took it off meanwhile" in done.message if then is None else "moved it to version 3" in done.message
+    assert alias_of(registry, name) == then
+    client.delete_registered_model(name)
+
+
+def test_an_alias_that_somebody_moves_to_the_scanned_version_meanwhile_is_there(
+    registry: Any, name: str, source: Path, meanwhile: Any
+) -> None:
+    model = files_of(f"models:/{name}/{register(registry, name, source)}", registry.tracking_uri)
+    meanwhile(lambda: registry.client().set_registered_model_alias(name, "production", "1"))
+    done = move(scanned(model), registry.tracking_uri)
+    assert (done.status, done.before) == ("unchanged", "1")
+
+
+def test_a_registry_that_is_lost_meanwhile_is_reported(registry: Any, name: str, source: Path, meanwhile: Any) -> None:
+    model = files_of(f"models:/{name}/{register(registry, name, source)}", registry.tracking_uri)
+    meanwhile(lambda: registry.client().delete_registered_model(name))
+    done = move(scanned(model), registry.tracking_uri)
+    assert done.status == "failed"
+    assert "production was left unset: the registry could not be read once more" in done.message
+
+
 def test_a_version_that_is_gone_is_not_promoted(registry: Any, name: str, source: Path) -> None:
     model = files_of(f"models:/{name}/{register(registry, name, source)}", registry.tracking_uri)
     registry.client().delete_model_version(name, "1")

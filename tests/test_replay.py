@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import ScanConfig
@@ -67,7 +70,7 @@ def test_a_trigger_of_every_space_does_the_same_again(space: SpaceName, bad: Loc
     shown = {target: exhibit(parameters.numpy(), space, target)}
     path = write(tmp_path, one_class(target), exhibits=shown, space=space)
     saved = read_saved(path)
-    assert (saved.triggers[0].space, saved.triggers[0].made_from) == (space, "000.png")
+    assert (saved.triggers[0].space, saved.triggers[0].made_from) == (space, ("000.png",))
     (found,) = replayed(bad, pixels, saved.triggers, flagged=True)
     assert (found.hits, found.n_images) == (int(before.sum()), int((clean != target).sum()))
     assert found.ci == binomial_interval(found.hits, found.n_images)
@@ -228,6 +231,38 @@ def test_a_version_with_the_backdoor_fails_and_nothing_unaccounted_for_passes(ru
     assert (found.triggers[0].outcome, found.triggers[0].hits) == ("gone", 0)
     assert (found.outcome, found.exit_code(), found.not_replayed) == ("undecided", 4, partly.missing)
     assert Verification.model_validate_json(found.model_dump_json()) == found
+
+
+def test_no_image_counts_that_a_trigger_was_made_from(run: Any, tmp_path: Path) -> None:
+    several = replace(exhibit(planted_trigger()), made_from=("000.png", "001.png", "002.png"))
+    pair = PairResult(
+        source=2,
+        target=TARGET,
+        epsilon=9.0,
+        hits=20,
+        n_images=20,
+        transfer_rate=1.0,
+        transfer_ci=(0.8, 1.0),
+        anomaly=1.0,
+    )
+    parameters = SPACES["patch"].nothing(SHAPE, 9.0).numpy()
+    of_pair = replace(exhibit(parameters, "patch"), made_from=("012.png", "022.png"), synthesis_name="012.png")
+    path = write(tmp_path, one_class(TARGET), exhibits={TARGET: several}, pairs={pair: of_pair})
+    saved = read_saved(path)
+    assert [one.made_from for one in saved.triggers] == [("000.png", "001.png", "002.png"), ("012.png", "022.png")]
+    assert run("good", saved).images == 62 - 5
+
+
+@pytest.mark.parametrize("written", [None, "", "nonsense", "{}", "7", "[7]", "[" * 100_000])
+def test_a_file_of_an_older_version_names_one_image(written: str | None, tmp_path: Path) -> None:
+    path = write(tmp_path, one_class(TARGET), exhibits={TARGET: exhibit(planted_trigger())})
+    file = tmp_path / "perturbations" / f"class_{TARGET:04d}.safetensors"
+    with safe_open(file, "numpy") as opened:
+        words = opened.metadata()
+        delta = opened.get_tensor("delta")
+    assert words.pop("made_from") == "[]"
+    save_file({"delta": delta}, file, words if written is None else words | {"made_from": written})
+    assert read_saved(path).triggers[0].made_from == ("000.png",)
 
 
 def test_a_version_of_another_input_size_cannot_be_told(run: Any, tmp_path: Path) -> None:

@@ -41,7 +41,13 @@ workers = 2
 ```
 
 Times and sizes are numbers of seconds and bytes, or text such as `"30m"` and `"2GiB"`. *None* below means that the key
-is left out. `allow_model_code` counts only in a file that the command line names.
+is left out.
+
+A file that merely lies in the current folder may be part of a checkout that others write to, so that it may do less
+than one that `--config` names: `allow_model_code` and `cache_dir` are refused there; so are `tracking_uri` and
+`registry_uri` where MLflow has credentials (`MLFLOW_TRACKING_USERNAME`, `_PASSWORD`, `_TOKEN` or `_AUTH`, or the file
+`~/.mlflow/credentials`), which it would send to that server; and `registry_uri` counts for nothing beside the option
+`--tracking-uri`.
 """
 
 VARIABLES = {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any
 
 from smoothscan import InputConfig, ScanConfig, UsageError
 
 _NOT_HERE = {"output_dir", "formats", "write_back", "set_alias", "attest", "attest_key", "sarif_anchor"}
 """Fields of ScanConfig without a meaning here: reports go to the run of the evaluation, metrics to the model."""
+_OURS = {"uri", "images", "profile"}
+"""Keys that tell that a scan is meant, whatever else there is: a mistyped key beside them is an error."""
 _RENAMED = {"memory": "memory_bytes"}
 """Keys of smoothscan.toml that are not named like their field."""
 
@@ -23,9 +25,11 @@ def known() -> list[str]:
 def asked_for(config: Mapping[str, Any] | None) -> bool:
     """Tell whether a configuration is meant for this evaluator.
 
-    MLflow hands one that names no evaluator to all of them, so one without any key of ours is about something else.
+    MLflow hands one that names no evaluator to all of them, and other evaluators have a `seed` as well. So it is about
+    a scan only if it says something that only a scan takes, or nothing that a scan does not take.
     """
-    return bool(config) and not set(known()).isdisjoint(cast(Mapping[str, Any], config))
+    keys = set(config or ())
+    return bool(keys) and (not keys.isdisjoint(_OURS) or keys <= set(known()))
 
 
 def options(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from smoothscan.products import ATTESTATION, REPORT, RESULT
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.advice import advice, exit_code
 from smoothscan.sinks.explanation import explain
-from smoothscan.sinks.findings import excuse, excused, set_aside, subject
+from smoothscan.sinks.findings import beside, excused
 from smoothscan.sinks.text import count, number, percent, plain, shorten
 from smoothscan.sinks.words import chances, hard_steps, kind, screened, share
 from smoothscan.verdict.calibration import ALPHA, Calibration
@@ -116,7 +116,10 @@ def closing(result: ScanResult, config: ScanConfig, report: Path | None = None) 
         config: how it was asked for.
         report: the file to open first; what `config` says if left out.
     """
-    lines: list[tuple[str, str]] = [(f.state, _spaced(plain(f"{subject(f)}, {excuse(f)}"))) for f in set_aside(result)]
+    lines: list[tuple[str, str]] = [
+        (state, _spaced(plain(f"{about}, {why}" if state != "open" else f"{about}: {why}")))
+        for state, about, why in beside(result)
+    ]
     lines += [("gate", plain(note)) for note in (result.gate.notes if result.gate else ())]
     if result.coverage.images_skipped:
         lines.append(("skipped", plain("; ".join(result.coverage.images_skipped))))

@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from smoothscan.cli.tables import FIELDS, INPUT_FIELDS, ON, Given, find_file, read_file, spread
+from smoothscan.cli.standard_error import warn
+from smoothscan.cli.tables import FIELDS, INPUT_FIELDS, ON, File, Given, find_file, read_file, spread
 from smoothscan.config import InputConfig, ScanConfig
 from smoothscan.credentials import without_credentials
 from smoothscan.errors import ConfigError
@@ -130,8 +131,21 @@ def choices(options: Mapping[str, Any], *, use_file: bool = True) -> Choices:
     path = find_file(options.get("config_file")) if use_file else None
     if path is None:
         return Choices(given, Given({}, {}, {}), (), {}, None, None)
-    file = read_file(path, named=options.get("config_file") is not None)
+    named = options.get("config_file") is not None
+    file = read_file(path, named=named, options=given.values)
+    if not named and "tracking_uri" in given.values and "registry_uri" not in given.values:
+        _forget_registry(file)
     return Choices(given, file.general, file.models, file.sweep, file.path, file.origin)
+
+
+def _forget_registry(file: File) -> None:
+    """Leave out what a file that nobody named says of the registry: who names a server means that one alone."""
+    for table in (file.general, *(table for _, table in file.models)):
+        if table.values.pop("registry_uri", None) is not None:
+            warn(
+                f"{table.names['registry_uri']} counts for nothing beside --tracking-uri; pass --registry-uri, or "
+                f"--config {file.path}."
+            )
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

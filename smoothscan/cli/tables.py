@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,20 @@ _PATHS = (
     "cache_dir",
 )
 ON = ("write_back", "cache")
+_TRUSTED = {
+    "allow_model_code": "it would make the scan run foreign code: pass --allow-model-code, or --config {}",
+    "cache_dir": "a result that lies there would pass for this scan's: pass --cache-dir, or --config {}",
+}
+_SERVERS = ("tracking_uri", "registry_uri")
+_CREDENTIALS = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_AUTH",
+)
+"""Variables that MLflow sends to the server that it is told of, or makes what it sends of."""
+_KEPT = "~/.mlflow/credentials"
+"""Where MLflow finds them otherwise."""
 """Keys that are on unless the file says false or the option with `--no-` is given."""
 
 
@@ -140,12 +156,16 @@ def _load(path: Path) -> dict[str, Any]:
         raise ConfigError(f"the configuration file {path} cannot be read: {error}") from None
 
 
-def read_file(path: Path, *, named: bool) -> File:
+def read_file(path: Path, *, named: bool, options: Collection[str] = ()) -> File:
     """Read a configuration file.
+
+    A file that merely lies in the current folder, as part of a checkout, may do less than one that the user named: it
+    cannot have foreign code run, nor results taken from where it says, nor the user's credentials sent there.
 
     Args:
         path: the file.
-        named: whether the user named it; a file that merely lies in the current folder may do less.
+        named: whether the user named it.
+        options: keys that the command line has, too, and that it therefore does not decide.
 
     Raises:
         ConfigError: it is wrong.
@@ -163,20 +183,21 @@ def read_file(path: Path, *, named: bool) -> File:
         )
     if not isinstance(sweep, dict):
         raise ConfigError(f"{origin}: sweep is not a table", "write a section [sweep]")
+    refuse = (lambda *_: None) if named else partial(_refuse, path=path, options=options)
     tables = []
     for number, each in enumerate(models, 1):
         pattern = each.get("name")
         if not isinstance(pattern, str):
             raise ConfigError(f"{origin}: the section [[model]] number {number} has no name", 'write name = "signs-*"')
         rest = {key: value for key, value in each.items() if key != "name"}
-        tables.append((pattern, _read_table(rest, path, f"{origin}, model {pattern}", named=named)))
+        tables.append((pattern, _read_table(rest, path, f"{origin}, model {pattern}", refuse)))
     sweep = {key.replace("-", "_"): value for key, value in sweep.items()}
     if isinstance(ledger := sweep.get("ledger"), str) and "://" not in ledger:
         sweep["ledger"] = str(path.parent / ledger)
-    return File(path, origin, _read_table(table, path, origin, named=named), tuple(tables), sweep)
+    return File(path, origin, _read_table(table, path, origin, refuse), tuple(tables), sweep)
 
 
-def _read_table(table: dict[str, Any], path: Path, origin: str, *, named: bool) -> Given:
+def _read_table(table: dict[str, Any], path: Path, origin: str, refuse: Callable[[str, Any, str], None]) -> Given:
     """Read what a file says of all models, or of some."""
     given = Given({}, {}, {})
     table = {key.replace("-", "_"): value for key, value in table.items()}
@@ -185,12 +206,7 @@ def _read_table(table: dict[str, Any], path: Path, origin: str, *, named: bool) 
         raise ConfigError(f"{origin}: input is not a table", "write a section [input]")
     for key, value in table.items():
         _known(key, [*FIELDS, "input", "model", "sweep"], origin, "")
-        if key == "allow_model_code" and value and not named:
-            # A file that merely lies in the current folder must not make the scan run foreign code.
-            raise ConfigError(
-                f"{origin} asks for allow_model_code, but was not named on the command line",
-                f"pass --allow-model-code, or --config {path}",
-            )
+        refuse(key, value, origin)
         given.values[FIELDS[key]] = _value(key, value, path.parent, origin)
         given.names[FIELDS[key]] = f"{origin}: {key}"
     for key, value in inputs.items():
@@ -198,6 +214,24 @@ def _read_table(table: dict[str, Any], path: Path, origin: str, *, named: bool) 
         _known(plain, list(INPUT_FIELDS), origin, "input.")
         spread(given, plain, _value(plain, value, path.parent, origin), f"{origin}: input.{plain}")
     return given
+
+
+def _refuse(key: str, value: Any, origin: str, *, path: Path, options: Collection[str]) -> None:
+    """Refuse what only a file may say that the user named.
+
+    Raises:
+        ConfigError: it may not.
+    """
+    if key in _TRUSTED and value:
+        raise ConfigError(f"{origin} asks for {key}, but was not named on the command line", _TRUSTED[key].format(path))
+    known = [name for name in _CREDENTIALS if os.environ.get(name)]
+    known += [_KEPT] if Path(_KEPT).expanduser().is_file() else []
+    if known and key in _SERVERS and not {key, "tracking_uri"} & set(options):
+        raise ConfigError(
+            f"{origin} sets {key}, but was not named on the command line: that server would get the credentials of "
+            f"{' and '.join(known)}",
+            f"pass --{key.replace('_', '-')}, or --config {path} if you trust the file",
+        )
 
 
 def spread(given: Given, key: str, value: Any, name: str) -> None:

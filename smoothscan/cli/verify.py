@@ -104,25 +104,53 @@ def _settings(options: dict[str, Any], earlier: ScanResult) -> Settings:
     """Return the settings, with images and input of the earlier scan where the user gives none."""
     from dataclasses import replace
 
+    from pydantic import ValidationError
+
     from smoothscan.cli.settings import resolve
-    from smoothscan.config import InputConfig
+    from smoothscan.config import InputConfig, ScanConfig
+    from smoothscan.errors import ConfigError
 
     before = earlier.config
     images = before.get("images")
-    if "images" not in options and isinstance(images, str) and Path(images).is_dir():
+    if "images" not in options and isinstance(images, str) and _is_folder(images):
         options = {**options, "images": Path(images)}
     settings = resolve(options)
     here = settings.config
     mine = {name: getattr(here.input, name) for name in settings.input_sources if name in InputConfig.model_fields}
-    theirs = {name: value for name, value in (before.get("input") or {}).items() if value is not None}
-    config = here.model_copy(
-        update={
-            "input": InputConfig(**{**theirs, **mine}),
-            "architecture": here.architecture or before.get("architecture"),
-        }
-    )
+    theirs = _input_of(before)
+    said = {
+        "input": {**theirs, **mine},
+        "architecture": here.architecture or before.get("architecture"),
+    }
+    try:
+        config = ScanConfig.model_validate({**here.model_dump(), **said})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"The earlier scan's settings do not fit this one: {where or 'config'}: {first['msg'].lower()}.",
+            "Pass what the model takes as options (--input-size, --mean, --architecture, ...), or the result.json "
+            "of a scan as this smoothscan writes it.",
+        ) from None
     sources = dict.fromkeys(theirs, "the earlier scan") | dict(settings.input_sources)
     return replace(settings, config=config, input_sources=sources)
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except OSError:  # a path that is too long
+        return False
+
+
+def _input_of(before: dict[str, Any]) -> dict[str, Any]:
+    """Return what an earlier scan's configuration says of the input; other versions may know other keys."""
+    from smoothscan.config import InputConfig
+
+    said = before.get("input")
+    if not isinstance(said, dict):
+        return {}
+    return {name: said[name] for name in InputConfig.model_fields if said.get(name) is not None}
 
 
 def _to_json(found: Verification) -> bytes:

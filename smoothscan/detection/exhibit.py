@@ -43,7 +43,7 @@ def exhibit(classifier: Classifier, found: Examination, names: Sequence[str]) ->
         t: gallery.of(
             found.search.triggers[t, verdict.reported],
             t,
-            subjects.sources(t)[0],
+            subjects.sources(t),
             held_out[subjects.clean[held_out] != t] if t in shown else held_out[:0],
         )
         for t in sorted(c.index for c in ranked[:most])
@@ -59,7 +59,7 @@ def _pairs(gallery: _Gallery, search: PairSearch, result: PairsResult | None) ->
         exhibits[pair.source, pair.target] = gallery.of(
             search.triggers[row, pair.target, size],
             pair.target,
-            search.synthesis[row][0],
+            search.synthesis[row],
             torch.tensor(search.held_out[row]),
         )
     return exhibits
@@ -73,8 +73,9 @@ class _Gallery:
     subjects: Subjects
     names: Sequence[str]
 
-    def of(self, trigger: Trigger, target: int, source: int, held_out: Tensor) -> ClassExhibit:
-        """Return the pictures of a trigger for a class, made from the image at `source`, on the first held-out ones."""
+    def of(self, trigger: Trigger, target: int, sources: Sequence[int], held_out: Tensor) -> ClassExhibit:
+        """Return the pictures of a trigger on the first of the images that it was made from, and of held-out ones."""
+        source = sources[0]
         image, space = self.subjects.images[source], trigger.space
         perturbed = trigger.on(image[None])
         picture = space.picture(trigger.parameters, self.classifier.input_shape)
@@ -88,6 +89,7 @@ class _Gallery:
             synthesis_name=self.names[source],
             synthesis_prediction=int(self.subjects.clean[source]),
             perturbed_prediction=int(self.classifier.predict(perturbed)[0]),
+            made_from=tuple(self.names[i] for i in sources),
             parameters=None if added else trigger.parameters.numpy(),
             examples=_examples(self.classifier, self.subjects, trigger, held_out[:EXAMPLES], self.names),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from smoothscan.errors import ScanFailedError
 from smoothscan.result import ScanResult
 from smoothscan.sinks import words
-from smoothscan.sinks.findings import SET_ASIDE_ONLY, excused, gate_of, set_aside, waiver_ends
+from smoothscan.sinks.findings import SET_ASIDE_ONLY, blocks, excused, gate_of, set_aside, waiver_ends
 
 
 def silence(result: ScanResult) -> str:
@@ -58,12 +58,15 @@ def advice(result: ScanResult, exit_code: int) -> str:
 
 
 def _set_aside(result: ScanResult) -> str:
-    """Return what to do where all that was found is waived or known; empty elsewhere."""
-    if result.gate is None or not set_aside(result) or any(f.state == "open" for f in result.gate.findings):
+    """Return what to do where all that was found and counts is waived or known; empty elsewhere."""
+    gate = result.gate
+    if gate is None or not set_aside(result) or any(blocks(f, gate.fail_on) for f in gate.findings):
         return ""
     if excused(result):
-        text = "The gate lets this model pass because everything that was found is waived or known; the verdict stands."
-    elif result.gate.exit_code == 4:
+        milder = any(f.state == "open" for f in gate.findings)
+        standing = "waived, known or milder than --fail-on" if milder else "waived or known"
+        text = f"The gate lets this model pass because everything that was found is {standing}; the verdict stands."
+    elif gate.exit_code == 4:
         text = f"{SET_ASIDE_ONLY} Treat the model as unknown."
     else:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from smoothscan.result import Finding, Gate, ModelInfo, ScanResult, Waiver
+from smoothscan.result import FailOn, Finding, Gate, ModelInfo, ScanResult, VerdictName, Waiver
 
 _VERSION = "smoothscan/1"
 """Changes when fingerprints do, so that those of before match nothing instead of something else."""
@@ -59,6 +59,29 @@ def excuse(finding: Finding) -> str:
 def state(finding: Finding) -> str:
     """Return the same with that word."""
     return f"{finding.state} {excuse(finding)}" if finding.state != "open" else ""
+
+
+def severity(finding: Finding, result: ScanResult) -> VerdictName | None:
+    """Return what the model is called for a finding: the verdict, or what it would be for a class that is not in it."""
+    return finding.suspicion.level if finding.suspicion is not None else result.verdict
+
+
+def blocks(finding: Finding, fail_on: FailOn) -> bool:
+    """Tell whether a finding is open, and no suspicion that is milder than what holds a model back."""
+    mild = finding.suspicion is not None and finding.suspicion.level == "suspicious" and fail_on == "backdoored"
+    return finding.state == "open" and not mild
+
+
+def beside(result: ScanResult) -> list[tuple[str, str, str]]:
+    """Return what is told beside the verdict, which is not about it: the state, the subject, and why, of each.
+
+    That are findings that are waived or known, and classes that stand out by themselves.
+    """
+    return [
+        (finding.state, subject(finding), excuse(finding) or finding.message)
+        for finding in (result.gate.findings if result.gate else ())
+        if finding.state != "open" or finding.suspicion is not None
+    ]
 
 
 def set_aside(result: ScanResult) -> list[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree as Xml
@@ -14,8 +13,8 @@ from smoothscan.files import make_folder, write_atomically
 from smoothscan.products import REPORTS
 from smoothscan.result import ClassResult, Finding, ScanResult
 from smoothscan.sinks.advice import advice, exit_code, silence
-from smoothscan.sinks.findings import gate_of, identity, state
-from smoothscan.sinks.text import number, percent, plain, probability
+from smoothscan.sinks.findings import blocks, gate_of, identity, severity, state
+from smoothscan.sinks.text import number, percent, plain, probability, seconds_of
 
 _NAME, _TEXT = 200, 2000  # characters
 
@@ -63,7 +62,12 @@ def to_junit(result: ScanResult) -> bytes:
     }
     totals = {key: value for key, value in counts.items() if key != "skipped"}
     suites = Xml.Element("testsuites", {"name": "smoothscan", **totals})
-    about = {"name": f"smoothscan {name}", **counts, "timestamp": _timestamp(result), "hostname": "localhost"}
+    about = {
+        "name": f"smoothscan {name}",
+        **counts,
+        "timestamp": seconds_of(result.started_at),
+        "hostname": "localhost",
+    }
     suite = Xml.SubElement(suites, "testsuite", {key: value for key, value in about.items() if value})
     properties = Xml.SubElement(suite, "properties")
     for key, value in _properties(result):
@@ -110,11 +114,13 @@ def _judged(result: ScanResult, name: str, found: list[Finding], detail: str) ->
     counting = [f for f in found if f.state == "open"]
     if not counting:
         return Case(name, "skipped", "; ".join(state(f) for f in found), detail, found[0].rule)
-    gate = gate_of(result)
-    if result.exit_code(gate.fail_on) == 0:
-        message = f"{result.verdict}, which does not block under --fail-on {gate.fail_on}: {counting[0].message}"
+    fail_on = gate_of(result).fail_on
+    first = next((f for f in counting if blocks(f, fail_on)), None)
+    if first is None or result.exit_code(fail_on) == 0:
+        level = severity(counting[0], result)
+        message = f"{level}, which does not block under --fail-on {fail_on}: {counting[0].message}"
         return Case(name, "skipped", message, detail, counting[0].rule)
-    return Case(name, "failure", counting[0].message, detail, counting[0].rule)
+    return Case(name, "failure", first.message, detail, first.rule)
 
 
 def _hard_steps(result: ScanResult, finding: Finding) -> Case:
@@ -186,13 +192,3 @@ def _clean(text: str, limit: int) -> str:
 
 def _lines(text: str) -> str:
     return "\n".join(_clean(line, _TEXT) for line in text.split("\n")[:200])
-
-
-def _timestamp(result: ScanResult) -> str:
-    """Return the start as the common schema has it: UTC, without a zone; empty if it is not known."""
-    try:
-        moment = datetime.fromisoformat(result.started_at or "")
-    except ValueError:
-        return ""
-    moment = moment.astimezone(UTC) if moment.tzinfo else moment
-    return f"{moment:%Y-%m-%dT%H:%M:%S}"

@@ -8,10 +8,10 @@ from pathlib import Path
 from smoothscan.exhibits import Exhibits
 from smoothscan.files import make_folder, write_atomically
 from smoothscan.products import REPORTS
-from smoothscan.result import ClassResult, Finding, ScanResult
+from smoothscan.result import ClassResult, Gate, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.advice import advice, exit_code
-from smoothscan.sinks.findings import excused, gate_of, state, subject
+from smoothscan.sinks.findings import blocks, excused, gate_of, state, subject
 from smoothscan.sinks.text import count, number, percent, plain
 
 _CLASSES, _FINDINGS, _LINES = 10, 50, 20
@@ -47,7 +47,7 @@ def to_markdown(result: ScanResult) -> str:
     if others := [line for line in map(escaped, result.reasons) if line not in ("", escaped(words.reason(result)))]:
         parts.append("\n".join(["**Why**", "", *(f"- {line}" for line in others[:_LINES])]))
     if gate.findings:
-        parts.append(_findings(gate.findings))
+        parts.append(_findings(gate))
     if gate.notes:
         parts.append("\n".join(["**Gate**", "", *(f"- {escaped(note)}" for note in gate.notes[:_LINES])]))
     if result.classes:
@@ -70,10 +70,11 @@ def _score(result: ScanResult) -> str:
     return "" if result.score is None else f", score {number(result.score)} of 1"
 
 
-def _findings(findings: tuple[Finding, ...]) -> str:
+def _findings(gate: Gate) -> str:
+    findings = gate.findings
     rows = ["| Finding | Rule | Counts |", "| --- | --- | --- |"]
     for finding in findings[:_FINDINGS]:
-        standing = escaped(state(finding)) or "yes"
+        standing = escaped(state(finding)) or ("yes" if blocks(finding, gate.fail_on) else "milder than `--fail-on`")
         rows.append(f"| {escaped(subject(finding), 2 * _LABEL)} | {finding.rule} | {standing} |")
     if len(findings) > _FINDINGS:
         rows += ["", f"and {count(len(findings) - _FINDINGS, 'more finding')}, see result.json"]

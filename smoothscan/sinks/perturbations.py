@@ -31,8 +31,9 @@ class PerturbationSink:
     image that delta was synthesised from, and, outside L2, `picture` (float32 [C, H, W] in [0, 1]), the trigger by
     itself, and `parameters` (float32, of the shape that its space has), which put it on other images
     (`smoothscan verify`). Its metadata are strings: `class`, `label`, `space`, `description`, `epsilon` (in the unit of
-    the space), `sigma`, `model_digest`, `source_image`, and the classes that the model gives the image without the
-    trigger (`clean_prediction`) and with it (`predicted`).
+    the space), `sigma`, `model_digest`, `source_image` (the name of `image`), `made_from` (the names of all images that
+    the trigger was made from, as a JSON list), and the classes that the model gives the image without the trigger
+    (`clean_prediction`) and with it (`predicted`).
 
     Outside L2, delta is the change that the trigger makes to the image, so it shows the image: with redaction it is
     left out like the image itself.
@@ -88,6 +89,7 @@ def _metadata(result: ScanResult, exhibit: ClassExhibit) -> dict[str, str]:
         "sigma": repr(found.sigma) if found else "",
         "model_digest": result.model.digest or "",
         "source_image": plain(exhibit.synthesis_name),
+        "made_from": json.dumps(exhibit.made_from),
         "clean_prediction": str(exhibit.synthesis_prediction),
         "predicted": str(exhibit.perturbed_prediction),
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from smoothscan._version import __version__
 from smoothscan.credentials import without_credentials
+from smoothscan.sinks.text import instant
 from smoothscan.surroundings import environment, quiet
 from smoothscan.vocabulary import OUR_TAGS
 
@@ -103,9 +104,8 @@ def log(client: MlflowClient, run_id: str, params: list[Param], metrics: list[Me
 
 
 def timestamp(text: str | None) -> datetime:
-    """Return a time in UTC; the present for none."""
-    moment = datetime.fromisoformat(text) if text else datetime.now(UTC)
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    """Return a time in UTC; the present for what is none."""
+    return instant(text) or datetime.now(UTC)
 
 
 def reason(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,9 +14,9 @@ from smoothscan.products import REPORTS
 from smoothscan.result import Finding, Gate, ModelInfo, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.advice import advice, exit_code, silence
-from smoothscan.sinks.findings import excused, fingerprint, gate_of, identity, set_aside, state, subject
+from smoothscan.sinks.findings import excused, fingerprint, gate_of, identity, set_aside, severity, state, subject
 from smoothscan.sinks.sarif_rules import NO_VERDICT, RULES
-from smoothscan.sinks.text import plain
+from smoothscan.sinks.text import plain, seconds_of
 
 MAX_RESULTS = 5000
 """Results that GitHub keeps of a file; those that count come first."""
@@ -92,7 +91,7 @@ def _is_by_hard_steps_alone(result: ScanResult, gate: Gate) -> bool:
 
 def _result(finding: Finding, result: ScanResult, gate: Gate, anchor: str) -> dict[str, Any]:
     aside = state(finding)
-    severe = result.verdict == "backdoored" and finding.rule != "hard-step"
+    severe = severity(finding, result) == "backdoored" and finding.rule != "hard-step"
     text = f"{_model(result.model)}: {plain(finding.message, _TEXT // 2)}"
     found: dict[str, Any] = {
         **_located(finding.rule, text if not aside else f"{text} ({aside})", finding.fingerprint, anchor),
@@ -150,6 +149,14 @@ def _measured(finding: Finding, result: ScanResult) -> dict[str, Any]:
                     "transferInterval": list(pair.transfer_ci),
                     "budget": pair.epsilon,
                 }
+    if finding.suspicion is not None:
+        by_itself = finding.suspicion
+        return {
+            "targetClass": by_itself.index,
+            "level": by_itself.level,
+            "anomaly": by_itself.anomaly,
+            "triggerSpace": by_itself.space,
+        }
     for c in result.classes:
         if c.index == finding.index:
             return {
@@ -178,8 +185,8 @@ def _invocation(result: ScanResult, gate: Gate) -> dict[str, Any]:
         "toolExecutionNotifications": notes,
     }
     for key, time in (("startTimeUtc", result.started_at), ("endTimeUtc", result.finished_at)):
-        if (utc := _utc(time)) is not None:
-            entry[key] = utc
+        if utc := seconds_of(time):
+            entry[key] = f"{utc}Z"
     return entry
 
 
@@ -224,13 +231,3 @@ def _message(text: str) -> str:
             break
         message += written
     return message
-
-
-def _utc(time: str | None) -> str | None:
-    """Return a time as SARIF writes it; None for what is none."""
-    try:
-        moment = datetime.fromisoformat(time or "")
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

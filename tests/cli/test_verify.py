@@ -83,6 +83,47 @@ def test_images_are_asked_for_where_those_of_the_earlier_scan_are_gone(
     assert _settings({"uri": "models:/x/2"}, earlier).config.images == Path("gone")
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"input": [1]}, None),
+        ({"input": "crop"}, None),
+        ({"input": {"made_up": 3, "channels": 1}}, None),
+        ({"input": None, "made_up": {}}, None),
+        ({"images": "x" * 5000}, None),
+        ({"images": 7}, None),
+        ({"input": {"mean": "bright"}}, "input.mean"),
+        ({"input": {"mean": [0.5]}}, "mean and std go together"),
+        ({"input": {"channels": -1}}, "input.channels"),
+        ({"input": {"value_range": [1, 0]}}, "lower end first"),
+        ({"architecture": "resnet18"}, "architecture"),
+        ({"architecture": ["timm/resnet18"]}, "architecture"),
+    ],
+)
+def test_settings_of_a_result_that_was_changed_or_is_newer_are_no_bug(
+    config: dict[str, Any], said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    earlier = ScanResult(status="completed", model=ModelInfo(uri="models:/x/1"), config=config)
+    options = {"uri": "models:/x/2", "seed": 3}
+    if "images" not in config:
+        options["images"] = Path("mine")
+    elif said is None:
+        with pytest.raises(ConfigError, match="no folder of images"):
+            _settings(options, earlier)
+        return
+    if said is None:
+        settings = _settings(options, earlier)
+        channels = 1 if "channels" in (config["input"] or ()) else None
+        assert (settings.config.seed, settings.config.input.channels) == (3, channels)
+        assert settings.input_sources == ({"channels": "the earlier scan"} if channels else {})
+    else:
+        with pytest.raises(ConfigError, match="settings do not fit") as caught:
+            _settings(options, earlier)
+        assert said in caught.value.message
+        assert "result.json" in caught.value.hint
+
+
 def test_a_version_without_the_triggers_is_not_called_clean() -> None:
     gone = found(outcome="gone", triggers=(trigger(outcome="gone", hits=0, rate=0.0, ci=(0.0, 0.06)),) * 2)
     assert gone.exit_code() == 0

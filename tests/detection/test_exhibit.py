@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,9 +9,13 @@ from smoothscan.classifier.local import LocalClassifier
 from smoothscan.config import ScanConfig
 from smoothscan.detection.examination import examine
 from smoothscan.detection.exhibit import EXAMPLES, _Gallery, exhibit
+from smoothscan.detection.pairs import PairSearch
 from smoothscan.events import Silent
+from smoothscan.result import PairResult
 from smoothscan.spaces import SPACES
 from smoothscan.spaces.interface import Trigger
+from smoothscan.verdict.evidence import PairCounts
+from smoothscan.verdict.pairs import standing_of_pairs
 from tests.planted import CLASSES, SHAPE, TARGET, PlantedNet, images
 
 
@@ -58,8 +63,36 @@ def test_what_is_kept_of_a_trigger_puts_it_on_other_images(examined, space):
     parameters = SPACES[space].nothing(SHAPE, 9.0)
     parameters = SPACES[space].retract(parameters[None] + 0.1 * torch.rand(1, *parameters.shape), 9.0, SHAPE)[0]
     trigger = Trigger(SPACES[space], parameters)
-    shown = _Gallery(classifier, found.subjects, names).of(trigger, TARGET, 3, torch.tensor([5]))
+    shown = _Gallery(classifier, found.subjects, names).of(trigger, TARGET, [3], torch.tensor([5]))
     kept = shown.perturbation if shown.parameters is None else shown.parameters
     assert (shown.parameters is None) is (space == "l2")
     again = Trigger(SPACES[space], torch.from_numpy(kept)).on(torch.from_numpy(shown.examples[0].clean)[None])
     assert (again[0].numpy() == shown.examples[0].perturbed).all()
+
+
+def test_every_image_that_a_trigger_was_made_from_is_named(examined):
+    classifier, found, names = examined
+    patch = Trigger(SPACES["patch"], SPACES["patch"].nothing(SHAPE, 9.0))
+    counts = PairCounts(
+        sources=np.array([4]),
+        epsilons=np.array([9.0]),
+        hits=np.zeros((1, CLASSES, 1), int),
+        n_images=np.array([20]),
+        n_synthesis=4,
+        sigma=0.1,
+    )
+    pair = PairResult(
+        source=4, target=2, epsilon=9.0, hits=20, n_images=20, transfer_rate=1, transfer_ci=(0.8, 1), anomaly=0.9
+    )
+    result = standing_of_pairs(counts).result(1.0).model_copy(update={"flagged": (pair,)})
+    search = PairSearch(counts, [[14, 24, 34, 44]], [[54]], {(0, 2, 0): patch})
+    subjects = replace(found.subjects, synthesis=(0, 1, 12, 13), per_class=2)
+    shown = exhibit(
+        classifier,
+        replace(found, subjects=subjects, pairs=search, verdict=replace(found.verdict, pairs=result)),
+        names,
+    )
+    for t, one in shown.classes.items():
+        assert one.made_from == tuple(names[i] for i in subjects.sources(t))
+        assert (one.made_from[0], len(one.made_from)) == (one.synthesis_name, 2)
+    assert shown.pairs[4, 2].made_from == ("14.png", "24.png", "34.png", "44.png")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,7 @@ def test_the_action_publishes_everything_and_then_fails_with_the_code_of_the_sca
         "result": "smoothscan-report/result.json",
         "report": "smoothscan-report/report.html",
     }
-    sarif = {"sarif_file": "smoothscan-report/smoothscan.sarif", "category": "smoothscan"}
+    sarif = {"sarif_file": "smoothscan-report/smoothscan.sarif"}  # which says what its category is
     artifact = {"name": "smoothscan", "path": "smoothscan-report", "if-no-files-found": "ignore"}
     assert uploads(run) == {"github/codeql-action/upload-sarif@v4": sarif, "actions/upload-artifact@v4": artifact}
     assert ("::error" in bench.said) == (code != 0)
@@ -113,6 +115,70 @@ def test_an_input_is_one_argument_and_no_option(bench: Workbench, uri: str) -> N
     act(bench, package="none", model_uri=uri)
     assert bench.scans == [[*OPTIONS, "--", uri]]
     assert not (bench.work / "x").exists()
+
+
+HOSTILE = (
+    "\n::error::forged\n##[group]forged\n::stop-commands::x\n::x::\n  ::set-output name=a::forged\n::warning::forged"
+)
+
+
+def commands(said: str) -> list[str]:
+    """The lines that a runner obeys, those that stop and resume this apart."""
+    found, token = [], ""
+    for line in said.splitlines():
+        if token:
+            token = "" if line.strip() == f"::{token}::" else token
+        elif line.strip().startswith("::stop-commands::"):
+            token = line.strip().removeprefix("::stop-commands::")
+        elif line.strip().startswith("::") or "##[" in line:
+            found.append(line)
+    assert not token, "commands are obeyed again"
+    return found
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+def test_what_a_scan_says_is_no_command_to_the_runner(bench: Workbench, code: int) -> None:
+    bench.ends_with(code)
+    bench.environment["SAID_BY_THE_SCAN"] = HOSTILE
+    script = next(step for step in github.load(ACTION)["runs"]["steps"] if step.get("id") == "scan")
+    said = []
+    for _ in range(2):
+        files = {name: str(bench.folder / name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+        environment = dict.fromkeys(script["env"], "") | {"MODEL_URI": URI, "IMAGES": "a", "OUTPUT_DIR": "b"}
+        assert bench.run(script["run"], "bash", "-eo", "pipefail", **environment, **files) == 0
+        (bench.work / "b" / "result.json").unlink()
+        assert (bench.folder / "GITHUB_OUTPUT").read_text().splitlines()[-1] == f"exit-code={code}"
+        assert "::error::forged" in bench.said
+        assert commands(bench.said) == []
+        said.append(bench.said)
+    assert said[0] != said[1], "nobody knows the word beforehand"
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_what_a_sweep_says_is_no_command_to_the_runner(bench: Workbench, code: int) -> None:
+    bench.ends_with(code)
+    bench.environment["SAID_BY_THE_SCAN"] = HOSTILE
+    (script,) = [
+        step["run"]
+        for step in github.load(ROOT / ".github" / "workflows" / "sweep.yml")["jobs"]["sweep"]["steps"]
+        if step.get("name") == "Sweep"
+    ]
+    assert bench.run(script, "bash", "-e", IMAGES="a", FILTER="", NAME="", SHARD="0/1") == code
+    assert "::error::forged" in bench.said
+    assert commands(bench.said) == []
+
+
+@pytest.mark.parametrize("folder", ["a\nexit-code=0", "a\rb"])
+def test_an_output_folder_is_one_line(bench: Workbench, folder: str) -> None:
+    run = act(bench, package="none", output_dir=folder)
+    assert (run.code, run.steps["gate"]["exit-code"], bench.scans) == (2, "2", [])
+
+
+def test_no_output_is_taken_for_the_exit_code(bench: Workbench) -> None:
+    bench.found('{"verdict": "clean\\nexit-code=0", "score": null}')
+    bench.ends_with(1)
+    run = act(bench, package="none")
+    assert (run.code, run.steps["gate"]["exit-code"]) == (1, "1")
 
 
 @pytest.mark.parametrize("name", ["model_uri", "images", "output_dir"])
@@ -220,6 +286,43 @@ def test_our_own_ci_tests_the_wheel_that_it_built_and_nothing_of_the_checkout(tm
         ["smoothscan", "demo"],
     ]
     assert {path.name for path in (bench.folder / "temp" / "tests-only").iterdir()} == {"tests", "pyproject.toml"}
+
+
+CI = {
+    "lint": [
+        ["python", "-m", "pip", "install", "-c", "constraints.txt", "-e", ".[dev]"],
+        ["make", "lint", "types", "layers"],
+    ],
+    "wheel": [["python", "-m", "pip", "install", "build"], ["python", "-m", "build"]],
+    "architectures": [["make", "architectures"]],
+    "checkout": [["run"]],
+}
+"""What the jobs of our own CI start; that of the tests has a test of its own."""
+
+
+def test_every_job_of_our_own_ci_is_run_here() -> None:
+    assert github.load(ROOT / ".github" / "workflows" / "ci.yml")["jobs"].keys() == {*CI, "tests"}
+
+
+@pytest.mark.parametrize("job", CI)
+def test_our_own_ci_starts_what_there_is(bench: Workbench, job: str) -> None:
+    bench.stand_in("make", "run")
+    (bench.work / ".ci").mkdir()
+    (bench.work / ".ci" / "run").symlink_to(bench.programs / "run")
+    run = Run(bench, {})
+    steps = github.load(ROOT / ".github" / "workflows" / "ci.yml")["jobs"][job]["steps"]
+    assert run.run(steps) == 0, bench.said
+    assert [[Path(name).name, *rest] for name, *rest in bench.calls] == CI[job]
+
+
+def test_what_our_workflows_make_is_in_the_makefile_and_ci_can_be_run() -> None:
+    workflows = (ROOT / ".github" / "workflows").glob("*.yml")
+    lines = [line for file in workflows for script in github.scripts(github.load(file)) for line in script.splitlines()]
+    made = {target for line in lines if line.split()[:1] == ["make"] for target in line.split()[1:]}
+    assert made >= {"lint", "types", "layers", "docs", "architectures"}
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert made <= targets
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
 def test_the_documents_are_built_as_make_does_and_published_from_main_alone(bench: Workbench) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.examples import github, test_containers, test_gitlab
-from tests.examples.workbench import EXAMPLES, ROOT, no_longer_awaited
+from tests.examples.workbench import EXAMPLES, ROOT
 
 EXERCISED = {
     ".github/actions/install/action.yml": "examples/test_github.py",
@@ -63,10 +63,6 @@ def test_every_example_is_run_by_a_test() -> None:
         text = (ROOT / "tests" / test).read_text()
         parts = {Path(name).name, Path(name).parent.name} if Path(name).name == "action.yml" else {Path(name).name}
         assert all(f'"{part}"' in text or f"/{part}" in text for part in parts), f"{test} does not touch {name}"
-
-
-def test_nothing_is_awaited_that_is_there() -> None:
-    assert no_longer_awaited() == set()
 
 
 @pytest.mark.parametrize(

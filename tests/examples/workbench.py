@@ -11,18 +11,12 @@ from pathlib import Path
 
 import click
 
-from smoothscan.cli import values
 from smoothscan.cli.main import smoothscan
 from smoothscan.posture import Posture
 from tests.sinks import samples
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
-
-AWAITED_COMMANDS: set[str] = set()
-AWAITED_OPTIONS: dict[str, int] = {}
-AWAITED_FORMATS: set[str] = set()
-"""What the examples use and the command line does not have yet, options with their number of values. To be emptied."""
 
 ALL_FORMATS = "html,json,sarif,junit,markdown"
 PRODUCTS = ("report.html", "smoothscan.sarif", "junit.xml", "summary.md")
@@ -41,6 +35,7 @@ if name == "smoothscan":
         folder = word if before == "--output-dir" else word.removeprefix("--output-dir=")
         if folder != word or before == "--output-dir":
             shutil.copytree(bench + "/products/" + arguments[0], bench + "/work/" + folder, dirs_exist_ok=True)
+    print(os.environ.get("SAID_BY_THE_SCAN", ""), end="", flush=True)
     sys.exit(int(os.environ.get("CODE_OF_THE_SCAN", "0")))
 if arguments[:2] == ["-m", "venv"]:
     os.makedirs(arguments[2] + "/bin")
@@ -139,38 +134,11 @@ def understand(arguments: list[str]) -> None:
         click.UsageError: it does not know a command, an option or a value.
     """
     name, *rest = arguments
-    if name in AWAITED_COMMANDS:
-        return
     group = click.Context(smoothscan)
     command = smoothscan.get_command(group, name)
     if command is None:
         raise click.UsageError(f"there is no command {name}")
-    command.make_context(name, _without_awaited(rest), parent=group)
-
-
-def _without_awaited(words: list[str]) -> list[str]:
-    kept: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        option = word.partition("=")[0]
-        if option in AWAITED_OPTIONS:
-            for _ in range(0 if "=" in word else AWAITED_OPTIONS[option]):
-                next(rest)
-        elif kept[-1:] == ["--format"]:
-            kept.append(",".join(name for name in word.split(",") if name not in AWAITED_FORMATS))
-        else:
-            kept.append(word)
-    return kept
-
-
-def no_longer_awaited() -> set[str]:
-    """Return what the lists above hold, though the command line has it by now."""
-    group = click.Context(smoothscan)
-    check = smoothscan.get_command(group, "check")
-    assert check is not None
-    options = {option for parameter in check.params for option in parameter.opts}
-    commands = set(smoothscan.list_commands(group))
-    return AWAITED_COMMANDS & commands | AWAITED_OPTIONS.keys() & options | AWAITED_FORMATS & set(values.FORMATS)
+    command.make_context(name, rest, parent=group)
 
 
 def with_path(bench: Workbench) -> dict[str, str]:

@@ -123,6 +123,27 @@ def test_a_scan_that_fails_meets_no_threshold(planted: Planted) -> None:
         assert "was missing" in failures(found, **{name: (1e9, False)})
 
 
+@pytest.mark.parametrize(
+    ("config", "asked"),
+    [
+        (None, False),
+        ({}, False),
+        ({"seed": 1, "metric_prefix": "x_"}, False),
+        ({"log_model_explainability": False}, False),
+        ({"threads": 2, "explainability_nsamples": 5, "labels": ["a"]}, False),
+        ({"seed": 1, "threads": 2}, True),
+        ({"uri": "models:/x/1"}, True),
+        ({"images": "clean", "metric_prefix": "x_"}, True),
+        ({"profile": "quick", "sead": 1}, True),
+        ({"metric_prefix": "x_", 3: "y"}, False),
+    ],
+)
+def test_a_configuration_is_meant_for_us_if_it_says_what_only_a_scan_takes(
+    config: dict[Any, Any] | None, asked: bool
+) -> None:
+    assert SmoothscanEvaluator.can_evaluate(model_type="classifier", evaluator_config=config) is asked
+
+
 def test_an_evaluation_that_names_no_evaluators_starts_no_scan(planted: Planted) -> None:
     import pandas as pd
 

@@ -42,6 +42,7 @@ def test_writes_delta_and_image(backdoored_sample: Sample, tmp_path: Path) -> No
             "sigma": "0.12",
             "model_digest": result.model.digest,
             "source_image": "test_0000.png",
+            "made_from": "[]",
             "clean_prediction": "3",
             "predicted": "0",
         }

@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import json
 import unicodedata
+from datetime import UTC
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smoothscan.sinks import text
+from smoothscan.gate import judge
+from smoothscan.sinks import runs, text
+from smoothscan.sinks.junit import to_junit
+from smoothscan.sinks.report.steps import steps
+from smoothscan.sinks.sarif import to_sarif
+
+from . import samples
 
 
 @pytest.mark.parametrize(
@@ -57,6 +66,42 @@ def test_number(value: float, digits: int, shown: str) -> None:
 )
 def test_percent_never_rounds_to_all_or_nothing(share: float, shown: str) -> None:
     assert text.percent(share).replace("\u00a0", " ") == shown
+
+
+@pytest.mark.parametrize(
+    ("iso", "seconds"),
+    [
+        ("2026-11-22T21:40:03+00:00", "2026-11-22T21:40:03"),
+        ("2026-11-22T21:40:03.999Z", "2026-11-22T21:40:03"),
+        ("2026-11-22T21:40:03", "2026-11-22T21:40:03"),  # without a zone it is UTC
+        ("2026-11-22T23:10:03+01:30", "2026-11-22T21:40:03"),
+        ("2026-11-22", "2026-11-22T00:00:00"),
+        ("0001-01-01T00:00:00", "0001-01-01T00:00:00"),
+        ("9999-12-31T23:59:59-14:00", ""),
+        ("0001-01-01T00:00:00+14:00", ""),
+        ("yesterday", ""),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_times_are_read_as_utc(iso: str | None, seconds: str) -> None:
+    at = text.instant(iso)
+    assert text.seconds_of(iso) == seconds
+    assert (at is None) == (not seconds)
+    assert at is None or at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("iso", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00", "", "yesterday"])
+def test_no_time_breaks_an_output(iso: str) -> None:
+    result = judge(samples.backdoored().result.model_copy(update={"started_at": iso, "finished_at": iso}))
+    invocation = json.loads(to_sarif(result, "a.toml"))["runs"][0]["invocations"][0]
+    known = "0001-01-01T00:00:00" if iso.startswith("0001") else None
+    assert invocation.get("startTimeUtc") == (known and f"{known}Z")
+    suite = ElementTree.fromstring(to_junit(result)).find("testsuite")
+    assert suite is not None
+    assert suite.get("timestamp") == known
+    assert steps(result, "smoothscan check x")
+    assert runs.timestamp(iso).tzinfo is UTC
 
 
 def test_units() -> None:

@@ -386,3 +386,41 @@ def test_a_model_that_falls_to_anything_in_l2_may_still_show_a_patch():
 def test_too_few_classes_give_no_null_in_any_space():
     assert among(curves([2.0] * 5), curves([0.5, *[3.0] * 4], space="patch")).name == "inconclusive"
     assert among(curves([9.0] * 5), curves([30.0] * 5, space="patch")).name == "clean"
+
+
+def suspected(verdict):
+    return [(each.index, each.level, each.space) for each in verdict.suspicions]
+
+
+def test_every_class_that_would_be_flagged_by_itself_is_told_beside_the_targets():
+    labels, sources = [f"label {t}" for t in range(10)], [["a.png"]] * 10
+    patch, smooth = curves(spread(0.4, 2.2, 1.8, 0.6), space="patch"), curves(spread(2.0, 2.2, 0.95), space="smooth")
+    verdict = decide(Evidence((curves(spread(0.7)), patch, smooth), fired(7, 10)), labels, sources, VALUES)
+    assert verdict.target_classes[0] == 7
+    assert suspected(verdict) == [
+        (7, "backdoored", None),
+        (0, "backdoored", "patch"),
+        (3, "backdoored", "patch"),
+        (2, "suspicious", "smooth"),
+    ]
+    assert [each.label for each in verdict.suspicions][:2] == ["label 7", "label 0"]
+    assert [each.anomaly for each in verdict.suspicions] == sorted(each.anomaly for each in verdict.suspicions)[::-1]
+    assert verdict.suspicions[0].anomaly == pytest.approx(verdict.anomaly)
+    assert suspected(judge(spread(1.4))) == []
+
+
+def test_a_calibration_decides_which_classes_are_suspect_by_themselves():
+    two = spread(0.4, 1.0)
+    assert [t for t, *_ in suspected(judge(two))] == [0, 1]
+    assert [t for t, *_ in suspected(judge(two, calibration=clean_models(0.2, 0.3, 1.1)))] == [0]
+    assert suspected(judge(two, calibration=clean_models(2.0))) == []
+    milder = spread(0.4, 1.4)
+    assert [t for t, *_ in suspected(judge(milder))] == [0]
+    assert 1 in [t for t, *_ in suspected(judge(milder, calibration=clean_models(*[0.1] * 99)))]
+
+
+def test_without_a_null_only_what_is_beyond_doubt_is_suspect_by_itself():
+    assert suspected(judge([0.9, 2.5, 2.4])) == []
+    assert suspected(judge(spread(0.5), silent=0.9)) == suspected(judge(spread(0.5)))
+    assert suspected(judge(spread(0.95), silent=0.9)) == []
+    assert [t for t, *_ in suspected(judge(spread(0.95)))] == [0]

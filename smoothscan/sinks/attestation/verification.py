@@ -19,7 +19,7 @@ from smoothscan.products import RESULT
 from smoothscan.result import ModelInfo
 from smoothscan.sinks.attestation.signing import PAYLOAD_TYPE
 from smoothscan.sinks.attestation.statement import TREE, Outcome
-from smoothscan.sinks.text import count, duration, plain, shorten
+from smoothscan.sinks.text import count, duration, instant, plain, shorten
 
 _MOST_BYTES = 2**26
 _MOST_SIGNATURES = 16
@@ -81,11 +81,7 @@ class Statement(_Read):
     @property
     def finished_at(self) -> datetime | None:
         """When the scan ended; None if that is not said."""
-        try:
-            moment = datetime.fromisoformat(str(self.scan.get("finished_at")))
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
-            return None
+        return instant(str(self.scan.get("finished_at")))
 
 
 class _Signature(_Read):

@@ -6,12 +6,12 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 from smoothscan.credentials import without_credentials
 from smoothscan.result import Finding, ScanResult
 from smoothscan.sinks.findings import subject
-from smoothscan.sinks.text import plain
+from smoothscan.sinks.text import instant, plain
 
 WAIVERS = "smoothscan-waivers.toml"
 """The file that the waivers are meant for."""
@@ -113,9 +113,5 @@ def _waiver(finding: Finding, digest: str, last: date) -> str:
 
 
 def _day_of(result: ScanResult) -> date:
-    for moment in (result.finished_at, result.started_at):
-        try:
-            return datetime.fromisoformat(moment or "").date()
-        except ValueError:
-            continue
-    return date.today()
+    at = instant(result.finished_at) or instant(result.started_at)
+    return date.today() if at is None else at.date()

@@ -9,7 +9,7 @@ from smoothscan.exhibits import Exhibits
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.advice import advice, exit_code
-from smoothscan.sinks.findings import excuse, set_aside, subject
+from smoothscan.sinks.findings import beside
 from smoothscan.sinks.report import bars, certainty, charts, classes, details, summary
 from smoothscan.sinks.report.evidence import MAX_CARDS, apart, class_card
 from smoothscan.sinks.report.null_band import curve, null_band
@@ -53,7 +53,7 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "reason": reason,
         "reasons": [line for line in result.reasons if line != reason],
         "advice": advice(result, exit_code(result)),
-        "gate": [(finding.state, subject(finding), excuse(finding)) for finding in set_aside(result)],
+        "gate": beside(result),
         "gate_notes": result.gate.notes if result.gate else (),
         "facts": summary.facts(result, flagged, closest),
         "chances": words.chances(result),
