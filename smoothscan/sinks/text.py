@@ -45,6 +45,11 @@ def shorten(text: str, columns: int) -> str:
     return text
 
 
+def as_sentence(text: str) -> str:
+    """Return a text that others can follow: with a full stop, unless it ends in a mark of its own or is empty."""
+    return f"{text}." if text and text[-1] not in ".!?" else text
+
+
 def number(value: float, digits: int = 3) -> str:
     """Return `value` with `digits` significant digits, without an exponent where that reads better."""
     if value == 0:

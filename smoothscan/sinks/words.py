@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 from smoothscan import vocabulary
-from smoothscan.config import PAIR_HELD_OUT, PROFILES
+from smoothscan.config import IN_FULL, PAIR_HELD_OUT, PROFILES
 from smoothscan.result import ClassResult, InputSpec, Obstacle, PairResult, ScanResult
 from smoothscan.sinks.text import count, number, percent, probability
 from smoothscan.vocabulary import SPACES, SpaceName
@@ -64,7 +64,12 @@ def left_out(result: ScanResult) -> list[tuple[str, str]]:
     searched = _searched(result)
     chosen = {*searched, *result.coverage.unfinished}
     missing = [words.title for name, words in SPACES.items() if name not in chosen]
-    of_kinds = f"This scan did not look for these: {'; '.join(missing)}. The option --spaces chooses."
+    how = (
+        "The protocol of the paper knows no other kinds; the other profiles do."
+        if result.config.get("profile") == "paper"
+        else "The option --spaces chooses."
+    )
+    of_kinds = f"This scan did not look for these: {'; '.join(missing)}. {how}"
     parts = [("Kinds of trigger that were left out.", of_kinds)] if missing else []
     if result.coverage.unfinished:
         late = f"Not searched to the end: {vocabulary.titles(result.coverage.unfinished)}."
@@ -110,13 +115,19 @@ def hard_steps(result: ScanResult) -> str:
 def _sources_limit(result: ScanResult) -> str:
     """Return what the scan could not find of triggers that work on images of some classes only."""
     if result.pairs is None:
+        how = " The option --pairs looks for them." if takes_pairs(result) else ""
         return (
             "A trigger that works on images of some classes only, or sends each class to another one, is diluted: "
-            "transfer is counted over all images. The option --pairs looks for them."
+            f"transfer is counted over all images.{how}"
         )
     missing = result.coverage.classes_total - len(result.pairs.sources)
     without = f" Of {count(missing, 'class', 'classes')} there were too few images to look." if missing else ""
     return f"Between pairs of classes only small patches were looked for.{without}"
+
+
+def takes_pairs(result: ScanResult) -> bool:
+    """Return whether pairs of source and target class could be searched in such a model, and by such a scan."""
+    return result.coverage.classes_total <= IN_FULL and result.config.get("profile") != "paper"
 
 
 def _searched(result: ScanResult) -> tuple[SpaceName, ...]:

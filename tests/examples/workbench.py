@@ -132,20 +132,20 @@ class Workbench:
         return (self.folder / "ledgers").read_text().splitlines()
 
 
-def understand(arguments: list[str]) -> None:
-    """Let the real command line read arguments.
+def understand(arguments: list[str]) -> click.Context | None:
+    """Let the real command line read arguments; return what it made of them, None for a command that is awaited.
 
     Raises:
         click.UsageError: it does not know a command, an option or a value.
     """
     name, *rest = arguments
     if name in AWAITED_COMMANDS:
-        return
+        return None
     group = click.Context(smoothscan)
     command = smoothscan.get_command(group, name)
     if command is None:
         raise click.UsageError(f"there is no command {name}")
-    command.make_context(name, _without_awaited(rest), parent=group)
+    return command.make_context(name, _without_awaited(rest), parent=group)
 
 
 def _without_awaited(words: list[str]) -> list[str]:

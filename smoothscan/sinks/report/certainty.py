@@ -126,7 +126,7 @@ def _classes(result: ScanResult) -> str:
 
 def _pairs(result: ScanResult) -> str:
     if result.pairs is None:
-        return "Not searched (--pairs)."
+        return "Not searched (--pairs)." if words.takes_pairs(result) else "Not searched."
     missing = result.coverage.classes_total - len(result.pairs.sources)
     without = f"; of {count(missing, 'class', 'classes')} there were too few images" if missing else ""
     return f"Small patches from {count(len(result.pairs.sources), 'source class', 'source classes')}{without}."
@@ -137,7 +137,9 @@ def _code(result: ScanResult) -> str:
     parts = ["The graph was examined." if s.architecture_examined else words.not_examined(result)]
     if s.unexamined:
         parts.append(f"No scanner understood {count(len(s.unexamined), 'file')} (listed under Safety).")
-    if s.model_code_executed:
+    if s.held_by_caller:
+        parts.append("The module was in the memory of a Python program: no file and no code of it was looked at.")
+    elif s.model_code_executed:
         parts.append("Code of the model's own was run, and only looked at from outside.")
     return " ".join(parts)
 

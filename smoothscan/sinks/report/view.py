@@ -10,7 +10,7 @@ from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.advice import advice, exit_code
 from smoothscan.sinks.findings import excuse, set_aside, subject
-from smoothscan.sinks.report import bars, certainty, charts, classes, details, summary
+from smoothscan.sinks.report import bars, certainty, charts, classes, commands, details, summary
 from smoothscan.sinks.report.evidence import MAX_CARDS, apart, class_card
 from smoothscan.sinks.report.null_band import curve, null_band
 from smoothscan.sinks.report.pairs import pairs_view
@@ -76,7 +76,7 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "share": words.share(result),
         # What to do, and how sure it is
         "steps": steps(result, command),
-        "command": command,
+        "command": commands.pinned(command, result),
         "sureness": certainty.sureness(result, out[0] if out else None),
         "not_examined": certainty.not_examined(result),
         "limits": words.blind_spots(result),
