@@ -6,6 +6,8 @@ import re
 import unicodedata
 from datetime import datetime
 
+from smoothscan import vocabulary
+
 _TERMINAL_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, ...: titles, links
@@ -71,9 +73,7 @@ def percent(share: float) -> str:
 
 def probability(value: float | None) -> str:
     """Return a p-value; `n/a` where there is none."""
-    if value is None:
-        return "n/a"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "n/a" if value is None else vocabulary.probability(value)
 
 
 def count(n: int, one: str, many: str | None = None) -> str:

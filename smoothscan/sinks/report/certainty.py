@@ -6,7 +6,7 @@ from smoothscan.config import PROFILES
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.text import count, number, percent, probability
-from smoothscan.vocabulary import titles
+from smoothscan.vocabulary import SPACES, titles
 
 Row = tuple[str, str]
 
@@ -31,13 +31,8 @@ def sureness(result: ScanResult, first: ClassResult | None) -> list[Row]:
         ("Chance.", _chance(result)),
         ("Calibration.", _calibration(result)),
     ]
-    if first.control_rate is not None and words.pair_of(first, result) is None:
-        rows.append(
-            (
-                "Control.",
-                f"{_capital(words.control_thing(result))} moves {percent(first.control_rate)} of the same images.",
-            )
-        )
+    if control := _control(first, result):
+        rows.append(("Control.", control))
     rows.append(("Smoothing.", _smoothing(result, first)))
     rows += [("In the way.", words.OBSTACLES[obstacle]) for obstacle in result.obstacles]
     return rows
@@ -108,11 +103,21 @@ def _calibration(result: ScanResult) -> str:
     )
 
 
+def _control(c: ClassResult, result: ScanResult) -> str:
+    """Return what as large a change without the pattern does, and what the trigger does at that size."""
+    if c.control_rate is None or c.control_epsilon is None or words.pair_of(c, result) is not None:
+        return ""
+    space, there = SPACES[result.space], words.at_control(c)
+    own = f", the {space.thing} itself {percent(there.transfer_rate)} of them" if there is not None else ""
+    return f"At {space.of(c.control_epsilon)}, {space.control} moves {percent(c.control_rate)} of the same images{own}."
+
+
 def _smoothing(result: ScanResult, c: ClassResult) -> str:
     pair = words.pair_of(c, result)
     sigma = result.pairs.sigma if pair is not None and result.pairs is not None else c.sigma
     seed = result.config.get("seed", 0)
-    return f"Noise level \u03c3 = {sigma:g}; seed {seed}. The same command on the same machine gives the same result."
+    noise = f"Noise level \u03c3 = {number(sigma, 2)}; seed {seed}."
+    return f"{noise} The same command on the same machine gives the same result."
 
 
 def _classes(result: ScanResult) -> str:
@@ -142,7 +147,3 @@ def _code(result: ScanResult) -> str:
     elif s.model_code_executed:
         parts.append("Code of the model's own was run, and only looked at from outside.")
     return " ".join(parts)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
