@@ -27,6 +27,8 @@ REFERENCE_VALUES = 3 * 224 * 224
 """Number of input values at which L2 budgets are quoted (the paper's 3x224x224)."""
 
 
+IN_FULL = 24
+"""Most classes of which each is searched in full, without a screening, and whose pairs can be searched."""
 PAIR_SYNTHESIS = 4
 """Images of a source class that a trigger for a pair of classes is made from."""
 PAIR_HELD_OUT = 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -25,7 +26,7 @@ class SpaceWords:
     axis: str
     """Name of the budget on an axis."""
     control: str = "a shuffled copy of it"
-    """What its matched control is."""
+    """What its matched control is, which is as large."""
 
     def of(self, budget: float) -> str:
         """Return a budget in words."""
@@ -35,7 +36,11 @@ class SpaceWords:
 SPACES: dict[SpaceName, SpaceWords] = {
     "l2": SpaceWords("additive, small in L2", "perturbation", "L2 norm {}", "L2 budget"),
     "patch": SpaceWords(
-        "contiguous patch", "patch", "{} replaced pixels", "replaced pixels", "one of random values there"
+        "contiguous patch",
+        "patch",
+        "{} replaced pixels",
+        "replaced pixels",
+        "a patch of random values in the same place",
     ),
     "frequency": SpaceWords("one frequency", "sinusoid", "L2 norm {}", "L2 norm of the sinusoid"),
     "smooth": SpaceWords("smooth pattern", "smooth pattern", "L2 norm {}", "L2 norm of the smooth pattern"),
@@ -54,3 +59,8 @@ def titles(searches: Iterable[str]) -> str:
 def share(level: float) -> str:
     """Return the level at which classes count as transferring in words."""
     return {1 / 3: "a third", 0.5: "half", 0.9: "nine tenths"}.get(level, f"{level:.0%}")
+
+
+def probability(p: float) -> str:
+    """Return a p-value with two significant digits."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.{max(2, 1 - math.floor(math.log10(p)))}f}"

@@ -127,7 +127,7 @@ if (table) {
     return [part("span", "relative", sinceOrUntil(seconds * 1000)), time];
   };
   const number = (value, text) => value === undefined ? none() : document.createTextNode(text(value));
-  const probability = (p) => p < 0.001 ? "< 0.001" : p.toFixed(3);
+  const probability = (p) => p < 1e-4 ? "< 0.0001" : p.toFixed(Math.max(2, 1 - Math.floor(Math.log10(p))));
   const drawn = (row, place) => {
     const line = skeleton.cloneNode(true);
     const [name, version, verdict, aliases, score, p, q, targets, scanned, expires, notes] = line.cells;

@@ -68,12 +68,13 @@ if (table) {
   const body = table.tBodies[0];
   const number = new Intl.NumberFormat("en");
   const classes = [...body.rows].map((row) => {
-    const [rank, index, name, transfer, interval, budget, score, shuffled, images, chance] = row.cells;
+    const [rank, index, name, transfer, interval, budget, score, control, images, chance] = row.cells;
     const text = (cell) => cell.textContent.trim();
     return {
       row, rank: Number(text(rank)), index: text(index), label: text(name.querySelector(".name")),
       flagged: row.classList.contains("is-flagged"), transfer: text(transfer), interval: text(interval),
-      budget: text(budget), score: text(score), shuffled: text(shuffled), images: text(images), chance: text(chance),
+      budget: text(budget), score: text(score), images: text(images), chance: text(chance),
+      control: control.dataset.at ? `${text(control)} at ${control.dataset.at}` : text(control),
       curve: row.dataset.curve.split(" ").filter(Boolean).map((point) => point.split("/").map(Number)),
     };
   });
@@ -147,7 +148,7 @@ if (table) {
       ["Rank", `${number.format(one.rank)} of ${number.format(classes.length)}${one.flagged ? ", flagged" : ""}`],
       ["Transfer", `${one.transfer} of ${one.images} images`], ["95 % interval", one.interval],
       ["Budget needed", one.budget], ["Ordinary classes need", one.row.dataset.reference], ["Score", one.score],
-      ["Shuffled", one.shuffled], ["p-value", one.chance], ["Noise level σ", one.row.dataset.sigma],
+      ["Control", one.control], ["p-value", one.chance], ["Noise level σ", one.row.dataset.sigma],
       ["Made from", one.row.dataset.from], ["Moved, by budget", tried],
     ]) {
       if (!value) continue;
@@ -185,6 +186,8 @@ if (table) {
   const shown = document.getElementById("shown");
   const matches = document.querySelector(".strip .matches");
   const all = shown.textContent;
+  const printed = document.getElementById("printed");
+  const best = printed.textContent;
   const narrow = () => {
     const wanted = search.value.trim().toLowerCase();
     close();
@@ -199,6 +202,8 @@ if (table) {
     matches?.setAttribute("d", columns);
     document.getElementById("nothing").hidden = left > 0;
     shown.textContent = wanted ? `${number.format(left)} of ${all} match` : all;
+    table.classList.toggle("searched", wanted !== "");
+    printed.textContent = wanted ? `${shown.textContent} the search for “${search.value.trim()}”.` : best;
   };
   search.addEventListener("input", narrow);
   search.addEventListener("keydown", (event) => {

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from smoothscan.classifier.interface import Classifier
-from smoothscan.config import ScanConfig
+from smoothscan.config import IN_FULL, ScanConfig
 from smoothscan.detection.probe import check_enough, synthesis_images
-from smoothscan.detection.screening import IN_FULL, LEAST, screening_images
+from smoothscan.detection.screening import LEAST, screening_images
 from smoothscan.detection.subjects import Subjects
 from smoothscan.errors import ConfigError
 from smoothscan.smoothing.noise import KeyedNoise

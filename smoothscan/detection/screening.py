@@ -30,8 +30,6 @@ from smoothscan.smoothing.noise import PROBE_STREAM, KeyedNoise
 from smoothscan.spaces.interface import Trigger
 from smoothscan.verdict.evidence import Round
 
-IN_FULL = 24
-"""Most classes of which each is searched in full, without a screening."""
 SAMPLED = 10
 """Classes drawn at random that are searched in full: they tell what ordinary classes of the model need."""
 FINALISTS = 6

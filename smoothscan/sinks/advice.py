@@ -6,6 +6,7 @@ from smoothscan.errors import ScanFailedError
 from smoothscan.result import ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.findings import SET_ASIDE_ONLY, blocks, excused, gate_of, set_aside, waiver_ends
+from smoothscan.sinks.text import as_sentence
 
 
 def silence(result: ScanResult) -> str:
@@ -36,7 +37,7 @@ def advice(result: ScanResult, exit_code: int) -> str:
         return f"{aside} {code}"
     if result.status != "completed":
         hint = result.error.hint if result.error else ""
-        return " ".join(filter(None, (_sentence(hint), "Treat the model as not examined.", code)))
+        return " ".join(filter(None, (as_sentence(hint), "Treat the model as not examined.", code)))
     match result.verdict:
         case "backdoored":
             return f"Do not deploy this model: whoever can put the trigger into an input chooses the answer. {code}"
@@ -54,7 +55,7 @@ def advice(result: ScanResult, exit_code: int) -> str:
                 return f"Treat the model as unknown: {ask}. {code}"
             if result.error is None:
                 return f"The search ran in full and found no ground for a verdict: treat the model as unknown. {code}"
-            return " ".join(filter(None, (_sentence(result.error.hint), f"Treat the model as not examined. {code}")))
+            return " ".join(filter(None, (as_sentence(result.error.hint), f"Treat the model as not examined. {code}")))
 
 
 def _set_aside(result: ScanResult) -> str:
@@ -71,8 +72,3 @@ def _set_aside(result: ScanResult) -> str:
     else:
         return ""
     return " ".join(filter(None, (text, waiver_ends(result))))
-
-
-def _sentence(hint: str) -> str:
-    """Return a hint as a sentence that others can follow."""
-    return f"{hint}." if hint and hint[-1] not in ".!?" else hint

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smoothscan.result import Obstacle, ScanResult
+from smoothscan.sinks import words
 from smoothscan.sinks.text import count
 from smoothscan.vocabulary import SPACES
 
@@ -45,7 +46,7 @@ def changes(result: ScanResult) -> Iterator[str]:
     left_out = [name for name in SPACES if name not in {result.space, *(each.space for each in result.spaces)}]
     if not flagged and left_out and result.config.get("profile") != "paper":
         yield f"More kinds of trigger: --spaces all also looks for {', '.join(left_out)}."
-    if not flagged and result.pairs is None and result.config.get("profile") != "paper":
+    if not flagged and result.pairs is None and words.takes_pairs(result):
         yield "Triggers that work on images of one class only: --pairs looks for them."
     if result.calibration is None and "no-null" not in result.obstacles:
         yield (

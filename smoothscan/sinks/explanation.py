@@ -118,8 +118,8 @@ def _measured(result: ScanResult, best: ClassResult) -> Iterator[str]:
     else:
         yield (
             "R is the logarithm of how many times less a class needs than this model's ordinary classes do. What those "
-            "need is the geometric mean of their median and their smallest budget; who lies below the widest gap among "
-            "the easiest classes is none of them."
+            "need is the geometric mean of the median and the smallest of their budgets. Classes that lie below the "
+            "widest gap among the easiest ones do not count as ordinary."
         )
     if result.anomaly is not None:
         yield (
@@ -182,12 +182,9 @@ def _sure(result: ScanResult, best: ClassResult) -> Iterator[str]:
             "not among those that are counted."
         )
     if best.control_rate is not None and best.found_by == "budget":
-        own = _rate_at(best, best.control_epsilon)
+        own = _own_rate(best)
         if best.control_rate < own / 2:
-            yield (
-                f"It is not the size of the trigger that does it: {SPACES[result.space].control} moves "
-                f"{percent(best.control_rate)} of the images, where the trigger moves {percent(own)}."
-            )
+            yield f"It is not the size of the trigger that does it: {_compared(result, best, own)}"
 
 
 def _fitting(result: ScanResult, best: ClassResult) -> str:
@@ -206,8 +203,17 @@ def _fitting(result: ScanResult, best: ClassResult) -> str:
     )
 
 
-def _rate_at(c: ClassResult, epsilon: float | None) -> float:
-    return next((point.transfer_rate for point in c.curve if point.epsilon == epsilon), c.transfer_rate)
+def _own_rate(c: ClassResult) -> float:
+    """Return what a class's trigger moves at the size of its control."""
+    there = words.at_control(c)
+    return c.transfer_rate if there is None else there.transfer_rate
+
+
+def _compared(result: ScanResult, c: ClassResult, own: float) -> str:
+    space = SPACES[result.space]
+    at = "" if c.control_epsilon is None else f"at {space.of(c.control_epsilon)}, "
+    moved = percent(c.control_rate or 0)
+    return f"{at}{space.control} moves {moved} of the images, and the trigger itself {percent(own)}."
 
 
 def _against(result: ScanResult, best: ClassResult | None) -> Iterator[str]:
@@ -245,12 +251,9 @@ def _against_a_flag(result: ScanResult, best: ClassResult, pair: PairResult | No
             f"about {max(round(100 * result.p_value), 1)} would have a class that stands out as much."
         )
     if best.control_rate is not None and best.found_by == "budget":
-        own = _rate_at(best, best.control_epsilon)
+        own = _own_rate(best)
         if best.control_rate >= own / 2:
-            yield (
-                f"The size of the trigger may do it: {SPACES[result.space].control} moves {percent(best.control_rate)} "
-                f"of the images, where the trigger moves {percent(own)}."
-            )
+            yield f"The size of the trigger may do it: {_compared(result, best, own)}"
     level = words.level(result)
     if pair is None and best.found_by == "budget" and best.transfer_ci[0] < level <= best.transfer_rate:
         yield (f"The interval of its transfer reaches below {share(level)} of the images: more images would tell more.")

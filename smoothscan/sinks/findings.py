@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import date
 
 from smoothscan.result import FailOn, Finding, Gate, ModelInfo, ScanResult, VerdictName, Waiver
 
@@ -96,8 +97,14 @@ def excused(result: ScanResult) -> bool:
 
 def waiver_ends(result: ScanResult) -> str:
     """Return in a sentence when the first waiver ends; empty without one."""
+    until = last_day(result)
+    return _LATER.format(until.isoformat()) if until else ""
+
+
+def last_day(result: ScanResult) -> date | None:
+    """Return the day on which the first waiver ends; None without one."""
     days = [finding.waiver.expires for finding in set_aside(result) if finding.waiver is not None]
-    return _LATER.format(min(days).isoformat()) if days else ""
+    return min(days, default=None)
 
 
 def _class(index: int | None, label: str | None) -> str:

@@ -16,8 +16,7 @@ from smoothscan.posture import Standing
 from smoothscan.result import ScanResult, WriteBack
 from smoothscan.sinks import runs
 from smoothscan.sinks.runs import MAX_TAG, PREFIX
-from smoothscan.sinks.sweep_words import instant
-from smoothscan.sinks.text import plain
+from smoothscan.sinks.text import instant, plain
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -17,6 +17,7 @@ from smoothscan.shown import ShownPicture
 from smoothscan.sinks import words
 from smoothscan.sinks.page import render_fragment
 from smoothscan.sinks.pictures import SMALL, data_uri, of_trigger
+from smoothscan.sinks.ranking import ranked
 from smoothscan.sinks.text import count, duration, moment, number, percent, shorten
 from smoothscan.vocabulary import SPACES
 
@@ -71,7 +72,7 @@ def render(result: ScanResult) -> str:
     Raises:
         OutputError: the installation lacks the templates.
     """
-    ranked = sorted(result.classes, key=lambda c: (not c.flagged, -c.score, -c.transfer_rate, c.index))
+    in_order = ranked(result.classes)
     reason = words.reason(result)
     space = SPACES[result.space]
     return render_fragment(
@@ -85,11 +86,11 @@ def render(result: ScanResult) -> str:
             "reason": _cut(reason),
             "hint": _cut(result.error.hint) if result.error else "",
             "reasons": [_cut(line) for line in result.reasons if line != reason][:REASONS],
-            "facts": _facts(result, ranked),
-            "rows": [(_short(c), c.flagged, *_numbers(c)) for c in ranked[:ROWS]],
-            "more": len(ranked) - ROWS,
+            "facts": _facts(result, in_order),
+            "rows": [(_short(c), c.flagged, *_numbers(c)) for c in in_order[:ROWS]],
+            "more": len(in_order) - ROWS,
             "budget": f"{space.axis} for {words.share(result)}",
-            "chart": _chart(result, ranked[:LINES]),
+            "chart": _chart(result, in_order[:LINES]),
             "chart_size": (_WIDTH, _HEIGHT, _LEFT, _BOTTOM),
             "pictures": [(picture, Markup(picture.uri)) for picture in result.pictures],  # noqa: S704  (base64)
             "limits": words.limits(result),
@@ -107,15 +108,15 @@ def pictures(result: ScanResult, exhibits: Exhibits, *, redact_images: bool) -> 
         exhibits: all of its pictures.
         redact_images: leave the user's images out, also those with a trigger.
     """
-    ranked = sorted(result.classes, key=lambda c: (not c.flagged, -c.score))
-    flagged = [c for c in ranked if c.flagged and c.found_by != "pairs"]
-    names = {c.index: _short(c) for c in ranked}
+    in_order = ranked(result.classes)
+    flagged = [c for c in in_order if c.flagged and c.found_by != "pairs"]
+    names = {c.index: _short(c) for c in in_order}
 
     def name(index: int) -> str:
         return names.get(index, str(index))
 
     shown = []
-    for c in flagged[:PICTURED] or ranked[:1]:
+    for c in flagged[:PICTURED] or in_order[:1]:
         found = exhibits.classes.get(c.index)
         if found is None:
             continue
@@ -143,19 +144,21 @@ def _picture(image: Image, title: str) -> ShownPicture:
     )
 
 
-def _facts(result: ScanResult, ranked: list[ClassResult]) -> list[tuple[str, str]]:
+def _facts(result: ScanResult, in_order: list[ClassResult]) -> list[tuple[str, str]]:
     """Return names and values of the few numbers beside the verdict."""
     facts = []
-    if flagged := [c for c in ranked if c.flagged]:
+    if flagged := [c for c in in_order if c.flagged]:
         more = f" and {len(flagged) - 3} more" if len(flagged) > 3 else ""
         facts.append(("Target", ", ".join(_short(c) for c in flagged[:3]) + more))
-    elif ranked:
-        facts.append(("Closest class, not flagged", _short(ranked[0])))
-    if ranked and (pair := words.pair_of(ranked[0], result)) is not None:
+    elif in_order:
+        facts.append(("Closest class, not flagged", _short(in_order[0])))
+    if in_order and (pair := words.pair_of(in_order[0], result)) is not None:
         moved = f"{percent(pair.transfer_rate)} of {count(pair.n_images, 'image')}"
         facts.append(("It moves", f"{moved} of {shorten(words.label(pair.source, result), _LABEL)}"))
-    elif ranked:
-        facts.append(("It moves", f"{percent(ranked[0].transfer_rate)} of {count(ranked[0].n_images, 'image')}"))
+    elif in_order:
+        best = in_order[0]
+        moved = f"{percent(best.transfer_rate)} of {count(best.n_images, 'image')}"
+        facts.append(("It moves", f"{moved}, at {SPACES[result.space].of(best.epsilon)}"))
     if result.score is not None:
         facts.append(("Score", f"{result.score:.3f}"))
     if result.classes:
@@ -170,9 +173,9 @@ def _numbers(c: ClassResult) -> tuple[str, str, str]:
     return percent(c.transfer_rate), e50, f"{c.score:.3f}"
 
 
-def _chart(result: ScanResult, ranked: list[ClassResult]) -> Chart | None:
+def _chart(result: ScanResult, in_order: list[ClassResult]) -> Chart | None:
     """Return the curves; None where fewer than two budgets were tried."""
-    curves = {c.index: [p for p in c.curve if p.sigma == c.sigma] for c in ranked}
+    curves = {c.index: [p for p in c.curve if p.sigma == c.sigma] for c in in_order}
     budgets = sorted({p.epsilon for curve in curves.values() for p in curve})
     if len(budgets) < 2 or budgets[0] <= 0:
         return None
@@ -190,7 +193,7 @@ def _chart(result: ScanResult, ranked: list[ClassResult]) -> Chart | None:
             title=_short(c),
             flagged=c.flagged,
         )
-        for c in reversed(ranked)
+        for c in reversed(in_order)
         if curves[c.index]
     ]
     space = SPACES[result.space]

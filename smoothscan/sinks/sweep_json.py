@@ -6,13 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from smoothscan.errors import UsageError
 from smoothscan.files import make_folder, write_atomically
 from smoothscan.posture import Posture
-
-_HINT = "Pass the sweep.json that a sweep wrote."
 
 
 def write_posture(posture: Posture, folder: Path) -> Path:
@@ -29,23 +24,6 @@ def write_posture(posture: Posture, folder: Path) -> Path:
         OutputError: it could not be written; that of an earlier sweep is then as it was.
     """
     return write_atomically(make_folder(folder) / "sweep.json", to_json(posture))
-
-
-def read_posture(path: Path) -> Posture:
-    """Return a sweep as it was written.
-
-    Raises:
-        UsageError: there is no such file, or it is no `sweep.json`.
-    """
-    try:
-        return Posture.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"Cannot read {path}: {error.strerror or error}.", _HINT) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        what = f"{where}: {first['msg']}" if where else first["msg"]
-        raise UsageError(f"{path} is no result of a sweep: {what}.", _HINT) from error
 
 
 def to_json(posture: Posture) -> bytes:

@@ -109,6 +109,7 @@ def context(posture: Posture) -> dict[str, Any]:
         "data": _data(lines),
         "marks": [(name, text, marks[name]) for name, text in MARKS.items() if marks[name]],
         "changes": [(name, CHANGES[name], n) for name, n in words.changed(posture).items() if n],
+        "glossary": words.GLOSSARY,
         "about": tuple(_about(posture)),
         "environment": tuple(sorted(posture.environment.items())),
         "finished": instant(posture.finished_at),

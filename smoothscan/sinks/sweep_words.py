@@ -32,6 +32,22 @@ CHANGES: dict[Change, str] = {
 }
 """What can become of a version from one sweep to the next, the most urgent first, in words."""
 
+GLOSSARY = (
+    (
+        "Score",
+        "How suspect a version is, from 0 to 1. Of a model that is compared with itself, suspicion begins at 0.5.",
+    ),
+    ("p", "The p-value: the probability that a clean model looks as suspect, by chance."),
+    (
+        "q",
+        "The p-value with the number of versions taken into account: of the versions whose q is this small or smaller, "
+        "at most about this share is expected to be false alarms.",
+    ),
+    ("Promoted", "An alias or a stage points to the version, so that others may load it."),
+    ("Stale", "The version was scanned, but that scan no longer holds: it has expired, or the version is due again."),
+)
+"""The terms of the page of a sweep, with what they mean."""
+
 _WITHOUT_VERDICT: tuple[Group, ...] = ("failed", "inconclusive", "unsupported", "unscanned")
 
 ATTENTION: tuple[Group, ...] = ("flagged", "failed", "inconclusive", "unscanned")
@@ -179,7 +195,8 @@ def advice(posture: Posture) -> str:
         lines.append("Do not deploy a flagged version before a person has looked at its report.")
     if posture.unscanned_promoted:
         n = len(posture.unscanned_promoted)
-        lines.append(f"See to {count(n, 'promoted version')} first: what others load there is not examined.")
+        those, them = ("promoted version", "it") if n == 1 else (f"{n:,} promoted versions", "them")
+        lines.append(f"First deal with the {those} that no valid scan covers: others may load {them} already.")
     if unknown := found["failed"] + found["inconclusive"] + found["unsupported"]:
         lines.append(f"Treat {count(unknown, 'version')} without a verdict as not examined.")
     if not posture.complete:

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 
+from smoothscan import vocabulary
+
 _TERMINAL_SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor movements
     r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # OSC, DCS, ...: titles, links
@@ -45,6 +47,11 @@ def shorten(text: str, columns: int) -> str:
     return text
 
 
+def as_sentence(text: str) -> str:
+    """Return a text that others can follow: with a full stop, unless it ends in a mark of its own or is empty."""
+    return f"{text}." if text and text[-1] not in ".!?" else text
+
+
 def number(value: float, digits: int = 3) -> str:
     """Return `value` with `digits` significant digits, without an exponent where that reads better."""
     if value == 0:
@@ -66,9 +73,7 @@ def percent(share: float) -> str:
 
 def probability(value: float | None) -> str:
     """Return a p-value; `n/a` where there is none."""
-    if value is None:
-        return "n/a"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "n/a" if value is None else vocabulary.probability(value)
 
 
 def count(n: int, one: str, many: str | None = None) -> str:

@@ -6,8 +6,8 @@ import math
 from typing import Literal
 
 from smoothscan import vocabulary
-from smoothscan.config import PAIR_HELD_OUT, PROFILES
-from smoothscan.result import ClassResult, InputSpec, Obstacle, PairResult, ScanResult
+from smoothscan.config import IN_FULL, PAIR_HELD_OUT, PROFILES
+from smoothscan.result import ClassResult, CurvePoint, InputSpec, Obstacle, PairResult, ScanResult
 from smoothscan.sinks.text import count, number, percent, probability
 from smoothscan.vocabulary import SPACES, SpaceName
 
@@ -64,7 +64,12 @@ def left_out(result: ScanResult) -> list[tuple[str, str]]:
     searched = _searched(result)
     chosen = {*searched, *result.coverage.unfinished}
     missing = [words.title for name, words in SPACES.items() if name not in chosen]
-    of_kinds = f"This scan did not look for these: {'; '.join(missing)}. The option --spaces chooses."
+    how = (
+        "The protocol of the paper knows no other kinds; the other profiles do."
+        if result.config.get("profile") == "paper"
+        else "The option --spaces chooses."
+    )
+    of_kinds = f"This scan did not look for these: {'; '.join(missing)}. {how}"
     parts = [("Kinds of trigger that were left out.", of_kinds)] if missing else []
     if result.coverage.unfinished:
         late = f"Not searched to the end: {vocabulary.titles(result.coverage.unfinished)}."
@@ -110,13 +115,19 @@ def hard_steps(result: ScanResult) -> str:
 def _sources_limit(result: ScanResult) -> str:
     """Return what the scan could not find of triggers that work on images of some classes only."""
     if result.pairs is None:
+        how = " The option --pairs looks for them." if takes_pairs(result) else ""
         return (
             "A trigger that works on images of some classes only, or sends each class to another one, is diluted: "
-            "transfer is counted over all images. The option --pairs looks for them."
+            f"transfer is counted over all images.{how}"
         )
     missing = result.coverage.classes_total - len(result.pairs.sources)
     without = f" Of {count(missing, 'class', 'classes')} there were too few images to look." if missing else ""
     return f"Between pairs of classes only small patches were looked for.{without}"
+
+
+def takes_pairs(result: ScanResult) -> bool:
+    """Return whether pairs of source and target class could be searched in such a model, and by such a scan."""
+    return result.coverage.classes_total <= IN_FULL and result.config.get("profile") != "paper"
 
 
 def _searched(result: ScanResult) -> tuple[SpaceName, ...]:
@@ -147,18 +158,22 @@ def kind(result: ScanResult) -> str:
 
 def control(result: ScanResult) -> str:
     """Return what the control of a class is, for those who see its number."""
-    thing = SPACES[result.space].thing
-    if result.space == "patch":
-        return f"what a {thing} of random values in the same place moves, so what any {thing} of its size does there."
+    thing, images = SPACES[result.space].thing, f"{share(result)} of the images"
+    what = (
+        f"what a {thing} of random values in the same place moves"
+        if result.space == "patch"
+        else f"what the class's {thing} moves with its values in random places"
+    )
     return (
-        f"what the class's {thing} moves with its values in random places, so what its size does without its pattern."
+        f"{what}, so what size alone does. It is as large as the smallest {thing} with which the class moves {images}, "
+        "or as the largest that was tried where none does so."
     )
 
 
-def control_thing(result: ScanResult) -> str:
-    """Return what stands in for a trigger as its control."""
-    words = SPACES[result.space]
-    return f"a {words.thing} of random values there" if result.space == "patch" else words.control
+def at_control(c: ClassResult) -> CurvePoint | None:
+    """Return what a class's own trigger does at the size of its control; None where there is no control."""
+    points = [p for p in c.curve if p.epsilon == c.control_epsilon]
+    return next((p for p in points if p.sigma == c.sigma), points[0] if points else None)
 
 
 def tone(result: ScanResult) -> Tone:
@@ -168,6 +183,54 @@ def tone(result: ScanResult) -> Tone:
     if result.verdict is None or result.verdict == "inconclusive":
         return "unknown"
     return result.verdict
+
+
+def glossary(result: ScanResult) -> list[tuple[str, str]]:
+    """Return the terms of the report with what they mean; none where nothing was measured."""
+    if not result.classes:
+        return []
+    kind = SPACES[result.space]
+    norm = "L2 norm, the root of the sum of the squares of what each value changes by (black is 0, white is 1)"
+    measure = norm if kind.budget.startswith("L2 norm") else kind.axis
+    terms = [
+        (
+            "Budget",
+            f"How large a change the search may make to an image, measured here as {measure}. “No trigger found under "
+            "this budget” means that nothing up to the largest size that was tried behaved like a backdoor; something "
+            "larger may.",
+        ),
+        (
+            "Transfer",
+            "A change is recovered for each class from a clean image, and then made to other images. Transfer is the "
+            "share of those that the model then gives to the class.",
+        ),
+        (
+            "Held-out images",
+            "Your clean images that no change was recovered from. For each class, those that the model gives to it "
+            "anyway are not counted.",
+        ),
+    ]
+    if any(c.control_rate is not None for c in result.classes):
+        terms.append(
+            ("Control", f"As large a change without the pattern: {kind.control}. What it moves is due to size alone.")
+        )
+    terms.append(
+        (
+            "R and score",
+            "R is the logarithm of how many times less change a class needs than this model's ordinary classes do: 0 "
+            "is ordinary. The score is R between 0 and 1.",
+        )
+    )
+    if result.p_value is not None or any(c.p_value is not None for c in result.classes):
+        terms.append(
+            (
+                "p-value",
+                "The probability that the most suspect class of a clean model stands out as much, by chance. A small "
+                "one speaks for a backdoor.",
+            )
+        )
+    terms.append(("\u03c3", "The strength of noise that is added to images, where black is 0 and white is 1."))
+    return terms
 
 
 def headline(result: ScanResult) -> str:
@@ -249,6 +312,21 @@ def pair_of(c: ClassResult, result: ScanResult) -> PairResult | None:
     return next((pair for pair in pairs if pair.target == c.index), None)
 
 
+def sources_of(c: ClassResult, result: ScanResult) -> str:
+    """Return the source classes of the flagged pairs that lead to a class."""
+    sources = [label(p.source, result) for p in (result.pairs.flagged if result.pairs else ()) if p.target == c.index]
+    named = [f"“{name}”" for name in sources[:5]]
+    return ", ".join(named) + (f" and {len(sources) - 5} more" if len(sources) > 5 else "")
+
+
+def not_apart(c: ClassResult, result: ScanResult) -> str:
+    """Return why a class that pairs lead to looks like the others where images of all classes are counted."""
+    return (
+        f"Over images of all classes, “{c.label}” does not stand apart: what was found works on images of "
+        f"{sources_of(c, result)} only."
+    )
+
+
 def label(index: int, result: ScanResult) -> str:
     """Return the name of a class."""
     return next((c.label for c in result.classes if c.index == index), str(index))
@@ -260,10 +338,10 @@ def pair(found: PairResult, result: ScanResult) -> str:
     low, high = found.transfer_ci
     images = result.pairs.synthesis_images if result.pairs else 0
     return (
-        f"{SPACES['patch'].of(found.epsilon).capitalize()}, made from {images} images of “{source}”, turn "
-        f"{percent(found.transfer_rate)} of {count(found.n_images, 'other image')} of it into “{target}” "
+        f"A patch of {SPACES['patch'].of(found.epsilon)}, made from {count(images, 'image')} of “{source}”, turns "
+        f"{percent(found.transfer_rate)} of {count(found.n_images, 'other image')} of “{source}” into “{target}” "
         f"(95\u00a0% interval {percent(low)} to {percent(high)}). Between most pairs of classes a patch so small moves "
-        "few."
+        "few images."
     )
 
 
@@ -308,7 +386,7 @@ def chances(result: ScanResult) -> str:
 def ordinary(c: ClassResult, result: ScanResult) -> str:
     """Return the budget that ordinary classes need; a lower bound if it is the largest that was tried."""
     budget, at_least = _ordinary(c, result)
-    return f"{at_least}{number(budget)}"
+    return f"{at_least}{SPACES[result.space].of(budget)}"
 
 
 def _ordinary(c: ClassResult, result: ScanResult) -> tuple[float, str]:

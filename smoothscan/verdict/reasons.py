@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from smoothscan.result import CalibrationUse, ClassResult, PairsResult, VerdictName
-from smoothscan.vocabulary import SPACES, SpaceName, share
+from smoothscan.vocabulary import SPACES, SpaceName, probability, share
 
 _LABEL = 100
 """Characters of a label: models name their classes as they like, and the rest of a sentence has to be read as well."""
@@ -82,13 +81,21 @@ def _budget(found: Findings, t: int) -> str:
     through = " through the denoiser" if found.denoised else ""
     at_least = "at least " if ordinary >= found.largest else ""
     words = SPACES[found.space]
-    chance = "" if here.p_value is None else f" Chance among ordinary classes: {_p(here.p_value)}."
+    chance = "" if here.p_value is None else f" Chance among ordinary classes: {probability(here.p_value)}."
     return (
         f"Class {_name(found, t)}: a {words.thing} of {words.of(needed)}, made from {images}{through}, moves "
         f"{share(found.level)} of the held-out images to it. Ordinary classes of this model need "
-        f"{_ordinary(found, here)}, {at_least}{ordinary / needed:.1f} times as much; "
-        f"{words.control} moves {here.control_rate or 0:.0%} of the images.{chance}"
+        f"{_ordinary(found, here)}, {at_least}{ordinary / needed:.1f} times as much."
+        f"{_control(found, here)}{chance}"
     )
+
+
+def _control(found: Findings, here: ClassResult) -> str:
+    """Return what as large a change without the trigger's pattern does; empty where that was not tried."""
+    if here.control_rate is None or here.control_epsilon is None:
+        return ""
+    words = SPACES[found.space]
+    return f" At {words.of(here.control_epsilon)}, {words.control} moves {here.control_rate:.0%} of the images."
 
 
 def _noise(found: Findings, t: int) -> str:
@@ -136,10 +143,6 @@ def _nothing_found(found: Findings) -> str:
 
 def _calibrated(used: CalibrationUse) -> str:
     return (
-        f"Against {used.n_models} clean models the p-value is {_p(used.p_value)}; so many models allow none below "
-        f"{_p(used.smallest_p)}."
+        f"Against {used.n_models} clean models the p-value is {probability(used.p_value)}; so many models allow none "
+        f"below {probability(used.smallest_p)}."
     )
-
-
-def _p(p: float) -> str:
-    return "less than 0.0001" if p < 1e-4 else f"{p:.{max(2, 1 - math.floor(math.log10(p)))}f}"

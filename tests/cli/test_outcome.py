@@ -177,9 +177,9 @@ def test_p_values_are_one_line() -> None:
     (line,) = [one for one in as_text(result(p_value=0.3, calibration=use), CONFIG).splitlines() if "p-value" in one]
     assert line == (
         "p-value  0.040 against the calibration's 49 clean models (0.020 is the smallest possible); "
-        "0.300 against the model's own classes"
+        "0.30 against the model's own classes"
     )
-    assert "p-value  0.300 against the model's own classes" in as_text(result(p_value=0.3), CONFIG)
+    assert "p-value  0.30 against the model's own classes" in as_text(result(p_value=0.3), CONFIG)
     assert "p-value" not in as_text(result(), CONFIG)
 
 

@@ -73,7 +73,7 @@ def test_the_page_shows_the_triggers_that_are_saved_beside_the_result(tmp_path: 
     pictures = [part.partition('"')[0] for part in shown.split('src="data:image/png;base64,')[1:]]
     assert len(pictures) == 4, "the trigger, where it sits, the image, and both together"
     assert all(picture in page for picture in pictures)
-    assert "smoothscan check models:/cifar-resnet20@champion --images clean-images" in page
+    assert "smoothscan check models:/cifar-resnet20/3 --images clean-images" in page
 
 
 def test_of_a_scan_without_images_the_page_shows_the_trigger_alone(tmp_path: Path) -> None:

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from smoothscan.classifier.local import LocalClassifier
-from smoothscan.config import ScanConfig
+from smoothscan.config import IN_FULL, ScanConfig
 from smoothscan.detection.preparation import prepare
-from smoothscan.detection.screening import IN_FULL
 from smoothscan.errors import ConfigError, TooFewImagesError
 from tests.planted import CLASSES, PlantedNet, images
 

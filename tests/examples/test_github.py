@@ -194,7 +194,9 @@ def test_results_of_another_scan_are_not_taken_for_this_one(bench: Workbench) ->
     assert (run.code, run.steps["gate"]["verdict"], bench.scans) == (2, "", [])
 
 
-@pytest.mark.parametrize(("package", "installed"), [("", str(ROOT)), ("smoothscan==1.2", "smoothscan==1.2")])
+@pytest.mark.parametrize(
+    ("package", "installed"), [("", f"{ROOT}[postgresql]"), ("smoothscan==1.2", "smoothscan==1.2")]
+)
 def test_smoothscan_comes_from_the_version_of_the_action(tmp_path: Path, package: str, installed: str) -> None:
     bench = Workbench(tmp_path, installed=False)
     run = act(bench, package=package)
@@ -204,7 +206,8 @@ def test_smoothscan_comes_from_the_version_of_the_action(tmp_path: Path, package
     (pip,) = [call for call in bench.calls if call[1:3] == ["-m", "pip"]]
     flag, constraints, what = pip[4:]
     assert (flag, Path(constraints).resolve()) == ("-c", ROOT / "constraints.txt")
-    assert (str(Path(what).resolve()) if not package else what) == installed
+    path, bracket, extras = what.partition("[")
+    assert (f"{Path(path).resolve()}{bracket}{extras}" if not package else what) == installed
 
 
 def test_the_install_needs_no_python_of_githubs(tmp_path: Path) -> None:

@@ -127,8 +127,8 @@ class Workbench:
         return (self.folder / "ledgers").read_text().splitlines()
 
 
-def understand(arguments: list[str]) -> None:
-    """Let the real command line read arguments.
+def understand(arguments: list[str]) -> click.Context:
+    """Let the real command line read arguments; return what it made of them.
 
     Raises:
         click.UsageError: it does not know a command, an option or a value.
@@ -138,7 +138,7 @@ def understand(arguments: list[str]) -> None:
     command = smoothscan.get_command(group, name)
     if command is None:
         raise click.UsageError(f"there is no command {name}")
-    command.make_context(name, rest, parent=group)
+    return command.make_context(name, rest, parent=group)
 
 
 def with_path(bench: Workbench) -> dict[str, str]:

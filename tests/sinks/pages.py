@@ -13,6 +13,8 @@ from smoothscan.sinks.html import render
 from .samples import Sample
 
 COMMAND = "smoothscan check models:/cifar-resnet20@champion --images 'clean images' --seed 0"
+PINNED = COMMAND.replace("@champion", "/3")
+"""The same as reports say it, for the version that was scanned."""
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 BLOCKS = {"dt", "dd", "td", "th", "li", "p", "div", "h1", "h2", "h3", "h4", "summary", "figcaption"}
 

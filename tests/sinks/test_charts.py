@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from smoothscan.result import ClassResult, CurvePoint, NoiseProbe
+from smoothscan.sinks.ranking import ranked
 from smoothscan.sinks.report import charts
 from smoothscan.sinks.report.bars import bar, strip
-from smoothscan.sinks.report.classes import ranked
 from smoothscan.sinks.report.null_band import curve, null_band
 from smoothscan.vocabulary import SPACES
 

@@ -55,8 +55,11 @@ def test_the_numbers_that_decided_are_there() -> None:
     assert f"backdoored from {BACKDOORED:g} on (2.2 times)" in text
     assert "96 % of 84 held-out images move" in text
     assert "between 90 % and 99 % (95 % interval)" in text
-    assert "probability < 0.001" in text
-    assert "a shuffled copy of it moves 0 % of the images" in text
+    assert "probability 0.00042" in text
+    assert (
+        "It is not the size of the trigger that does it: at L2 norm 1.00, a shuffled copy of it moves 0 % of the "
+        "images, and the trigger itself 96 %." in text
+    )
 
 
 def test_the_budget_at_which_suspicion_begins_is_that_of_the_verdict() -> None:

@@ -202,6 +202,49 @@ def test_without_script_and_on_paper_pictures_stand_side_by_side(
     assert 3 <= data.count(b"/Type /Page\n") <= 12
 
 
+def test_words_stay_whole_beside_sliders_and_bars(browser: Browser, report: Callable[..., Path]) -> None:
+    lines = """e => { const range = document.createRange(); range.selectNodeContents(e);
+        return new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size; }"""
+    for name, width in (("tone", 1440), ("tone", 390), ("ten_targets_large", 1024), ("pairs", 390)):
+        with opened(browser, report(name), width=width) as tab:
+            seen = [*tab.locator(".ends span:first-child").all(), *tab.locator(".effect dd b").all()]
+            assert {place.inner_text() for place in seen} >= {"clean"}
+            assert {place.evaluate(lines) for place in seen} == {1}, (name, width)
+            fits(tab)
+
+
+def test_what_a_search_found_is_printed(browser: Browser, report: Callable[..., Path]) -> None:
+    rows = "#table tbody tr.class:visible"
+    with opened(browser, report("many_classes")) as tab:
+        tab.emulate_media(media="print")
+        note = tab.locator("#printed")
+        assert tab.locator(rows).count() == 30
+        assert note.inner_text() == "The 30 highest-ranked of 1,000 classes; result.json has all."
+        # The note below keeps its distance from the table, and its size, with and without this one.
+        below = tab.locator("#classes .panel > .note").last
+        assert below.evaluate("e => getComputedStyle(e).marginTop") != "0px"
+        tab.emulate_media(media="screen")
+        assert not note.is_visible()
+        assert below.evaluate("e => getComputedStyle(e).fontSize") == "14px"
+        tab.locator("#search").fill("kind 99")
+        tab.emulate_media(media="print")
+        assert tab.locator(rows).count() == 11
+        assert note.inner_text() == "11 of 1,000 classes match the search for “kind 99”."
+        tab.emulate_media(media="screen")
+        tab.locator("#search").fill("")
+        tab.emulate_media(media="print")
+        assert tab.locator(rows).count() == 30
+
+
+def test_the_table_of_classes_fits_on_a4(browser: Browser, report: Callable[..., Path]) -> None:
+    with opened(browser, report("patch"), width=718) as tab:  # A4 without Chromium's margins
+        tab.emulate_media(media="print")
+        table, panel = tab.locator("#table").bounding_box(), tab.locator("#classes .panel").bounding_box()
+        assert table is not None
+        assert panel is not None
+        assert table["x"] + table["width"] <= panel["x"] + panel["width"] - 10
+
+
 def test_search_finds_classes_by_name_and_index(browser: Browser, report: Callable[..., Path]) -> None:
     with opened(browser, report("many_classes")) as tab:
         status, rows = tab.locator("#shown"), tab.locator("#table tbody tr.class:visible")

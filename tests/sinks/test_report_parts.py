@@ -7,10 +7,10 @@ import pytest
 
 from smoothscan.exhibits import Exhibits
 from smoothscan.result import DenoiserInfo, PairsResult
+from smoothscan.sinks.ranking import ranked
 from smoothscan.sinks.report import where
 from smoothscan.sinks.report.certainty import not_examined, sureness
-from smoothscan.sinks.report.classes import ranked
-from smoothscan.sinks.report.evidence import apart
+from smoothscan.sinks.report.evidence import apart, class_card
 from smoothscan.sinks.report.null_band import null_band
 from smoothscan.sinks.report.pairs import MAX_MATRIX, pairs_view
 
@@ -59,9 +59,12 @@ def test_the_map_is_hot_where_the_change_is_and_grey_elsewhere() -> None:
 def test_what_the_verdict_rests_on() -> None:
     said = dict(sureness(result := SAMPLES["backdoored"]().result, result.classes[0]))
     assert said["Images."] == "Transfer was counted on 100 held-out images, none of which made a trigger."
-    assert "with probability < 0.001, going by the model's own classes" in said["Chance."]
+    assert "with probability 0.00042, going by the model's own classes" in said["Chance."]
     assert said["Calibration."].startswith("None was used")
-    assert said["Control."] == "A shuffled copy of it moves 0\u00a0% of the same images."
+    assert said["Control."] == (
+        "At L2 norm 1.00, a shuffled copy of it moves 0\u00a0% of the same images, the perturbation itself 96\u00a0% "
+        "of them."
+    )
     few = result.model_copy(update={"coverage": result.coverage.model_copy(update={"held_out": 12})})
     assert dict(sureness(few, result.classes[0]))["Images."].endswith("With so few, every interval is wide.")
     used = SAMPLES["calibrated"]().result
@@ -76,6 +79,31 @@ def test_what_the_verdict_rests_on() -> None:
         "leads to most of them."
     )
     assert said["Chance."].startswith("There is no p-value")
+
+
+def test_a_control_is_compared_with_the_trigger_at_its_own_size() -> None:
+    sample = SAMPLES["patch"]()
+    best = sample.result.classes[4]
+    curve = tuple(p for p in best.curve if p.epsilon <= best.epsilon)
+    small = best.model_copy(update={"control_rate": 0.02, "control_epsilon": 9.0, "curve": curve})
+    at = next(p for p in curve if p.epsilon == 9)
+    assert at.transfer_rate < best.transfer_rate
+    classes = tuple(small if c.index == 4 else c for c in sample.result.classes)
+    result = sample.result.model_copy(update={"classes": classes})
+    found = class_card(small, result, None, None, redact=False).bars
+    assert [(b.label, b.rate, b.kind) for b in found] == [
+        ("With this patch", best.transfer_rate, "flagged"),
+        ("With this patch, as large as its control", at.transfer_rate, "flagged"),
+        ("With a patch of random values in the same place", 0.02, "ordinary"),
+    ]
+    assert found[1].remark == f"{at.hits} of {at.n_images} held-out images, at 9 replaced pixels"
+    assert found[2].remark == "the control, on the same images, at 9 replaced pixels"
+    assert len(class_card(best, sample.result, None, None, redact=False).bars) == 2  # at one size anyway
+    told = dict(sureness(result, small))["Control."].replace("\u00a0", " ")
+    assert told == (
+        "At 9 replaced pixels, a patch of random values in the same place moves 2 % of the same images, the patch "
+        f"itself {100 * at.transfer_rate:.0f} % of them."
+    )
 
 
 def test_of_a_pair_it_rests_on_the_images_of_the_source() -> None:
@@ -107,6 +135,10 @@ def test_what_was_not_examined() -> None:
     assert said["Denoiser."] == "ddpm, sha256:1."
     assert "No scanner understood 1 file" in said["Code and graph."]
     assert "only looked at from outside" in said["Code and graph."]
+    held = safety.model_copy(update={"held_by_caller": True})
+    said = dict(not_examined(result.model_copy(update={"safety": held})))
+    assert "looked at from outside" not in said["Code and graph."]
+    assert "in the memory of a Python program: no file and no code of it was looked at" in said["Code and graph."]
     assert [name for name, _ in not_examined(SAMPLES["failed"]().result)] == ["The model."]
     assert not_examined(SAMPLES["inconclusive"]().result)[0][0] == "Classes."
 

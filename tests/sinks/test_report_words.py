@@ -9,7 +9,7 @@ import pytest
 from smoothscan.sinks.html import render
 from smoothscan.sinks.words import blind_spots, hard_steps, left_out, limits
 
-from .pages import COMMAND, page_of
+from .pages import COMMAND, PINNED, page_of
 from .samples import SAMPLES, Sample, ten_targets_large
 
 
@@ -58,7 +58,7 @@ from .samples import SAMPLES, Sample, ten_targets_large
 def test_says_the_verdict_and_what_to_do(name: str, expected: list[str]) -> None:
     sample = SAMPLES[name]()
     text = page_of(sample).text
-    for words in [*expected, "What this scan cannot find", "is never “safe”", COMMAND, *sample.result.reasons]:
+    for words in [*expected, "What this scan cannot find", "is never “safe”", PINNED, *sample.result.reasons]:
         assert words in text, words
 
 
@@ -72,12 +72,16 @@ def test_says_the_verdict_and_what_to_do(name: str, expected: list[str]) -> None
                 "The patch was recovered from one clean image",
                 "at 16 replaced pixels, 2 % of the image. Half of the images move at 14.2 replaced pixels",
                 "ordinary classes of this model need more than 36 replaced pixels.",
-                "Replaced pixels for half 14.2",
+                "It moves 61 % of 88 held-out images, at 16 replaced pixels",
+                "Size needed to move half of the images 14.2 replaced pixels "
+                "ordinary classes: more than 36 replaced pixels",
                 "that the class's patch moves to it, at 16.0 replaced pixels and noise level",
                 "crosses the 50 % line",
                 "half of the images",
                 "Budget for 50 %",
-                "Kind of trigger: contiguous patch, by replaced pixels. Shuffled: what a patch of random values",
+                "Kind of trigger: contiguous patch, by replaced pixels. Control: what a patch of random values",
+                "as large as the smallest patch with which the class moves half of the images",
+                "With a patch of random values in the same place 4 % the control, on the same images, at 16 replaced",
             ],
         ),
         (
@@ -86,7 +90,8 @@ def test_says_the_verdict_and_what_to_do(name: str, expected: list[str]) -> None
                 "A slight warp, recovered from one clean image, turns",
                 "A third of the images move at a mean displacement of 0.62 pixels",
                 "ordinary classes of this model need a mean displacement of 1.70 pixels.",
-                "Mean displacement in pixels for a third 0.620",
+                "Size needed to move a third of the images a mean displacement of 0.62 pixels "
+                "ordinary classes: a mean displacement of 1.70 pixels",
                 "Transfer against the size of the warp. A backdoor's target crosses the 33 % line",
                 "Budget for 33 %",
                 "The same warp on held-out images",
@@ -122,13 +127,17 @@ def test_a_pair_of_source_and_target_class_is_said_and_shown() -> None:
     for words in (
         "A small patch turns 100 % of the images of “truck” into “deer”.",
         "It moves 100 % of 27 images of truck",
-        "truck → deer class 9 to class 4 flagged 9 replaced pixels, made from 4 images of “truck”, turn "
-        "100 % of 27 other images of it into “deer” (95 % interval 87 % to 100 %)",
+        "truck → deer class 9 to class 4 flagged A patch of 9 replaced pixels, made from 4 images of “truck”, "
+        "turns 100 % of 27 other images of “truck” into “deer” (95 % interval 87 % to 100 %)",
         "From Images airplane automobile bird cat",
         "1 class has too few images for a row: 4 to make a patch from and 8 to test it on are needed.",
+        "Over images of all classes, “deer” does not stand apart: what was found works on images of “truck” only. "
+        "Transfer against the size of the perturbation. share of held-out",
         "Between pairs of classes only small patches were looked for. Of 1 class there were too few images to look.",
     ):
         assert words in page.text, words
+    for of_all_classes in ("crosses the", "The control above", "draws in"):
+        assert of_all_classes not in page.text
     assert "recovered from one clean image" not in page.text  # no card about the class over all images
     assert "--pairs" not in page.text
     (cell,) = [e for e in page.all("td") if "is-flagged" in (e.get("class") or "")]
@@ -179,9 +188,34 @@ def test_a_trigger_that_noise_fires(clean_sample: Sample) -> None:
     assert "Plain noise of level 0.030 alone turns half of the images into “dog”" in text
 
 
+def test_the_words_of_the_page_are_explained_on_it() -> None:
+    for name, measure in (
+        ("patch", "as replaced pixels."),
+        ("warp", "as mean displacement in pixels."),
+        ("clean", "as L2"),
+    ):
+        text = page_of(SAMPLES[name]()).text
+        box = text.partition("Words on this page ")[2].partition(" Evidence ")[0]
+        for term in ("Budget How", "Transfer A", "Held-out images Your", "Control As", "R and score R", "p-value The"):
+            assert term in box, term
+        assert measure in box
+    assert "Words on this page" not in page_of(SAMPLES["failed"]()).text
+    without_p = page_of(SAMPLES["undecided"]()).text.partition("Words on this page ")[2].partition(" Evidence ")[0]
+    assert without_p
+    assert "p-value" not in without_p
+
+
+def test_noise_levels_have_two_digits(clean_sample: Sample) -> None:
+    classes = tuple(c.model_copy(update={"sigma": 0.131829}) for c in clean_sample.result.classes)
+    page = page_of(replace(clean_sample, result=clean_sample.result.model_copy(update={"classes": classes})))
+    assert "noise level \u03c3 = 0.13." in page.text
+    assert "Noise level \u03c3 = 0.13; seed 0." in page.text
+    assert {row["data-sigma"] for row in page.all("tr") if "data-sigma" in row} == {"0.13"}
+
+
 def test_a_calibration_is_one_plain_line() -> None:
     with_one, without = page_of(SAMPLES["calibrated"]()).text, page_of(SAMPLES["backdoored"]()).text
-    own = "< 0.001 against the model's own classes"
+    own = "0.00042 against the model's own classes"
     of_calibration = "0.048 against the calibration's 20 clean models (0.048 is the smallest possible)"
     assert f"p-value {of_calibration}; {own}" in with_one
     assert f"p-value {own}" in without

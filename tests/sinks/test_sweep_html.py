@@ -48,6 +48,14 @@ def page_of(sweep: Posture) -> Index:
     return Index(render(sweep))
 
 
+def test_p_and_q_are_explained_in_words() -> None:
+    page = page_of(mixed())
+    assert page.all("abbr") == []  # which nothing shows on a telephone
+    box = page.text.partition("Words on this page ")[2].partition(" Model Version ")[0]
+    for term in ("Score How", "p The p-value: the probability", "q The p-value with", "Promoted An alias", "Stale The"):
+        assert term in box, term
+
+
 @every_posture
 def test_structure(make: Callable[[], Posture]) -> None:
     page = page_of(make())

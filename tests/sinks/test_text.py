@@ -113,7 +113,8 @@ def test_units() -> None:
         "2 h 1 min",
     ]
     assert [text.size(n) for n in (12, 2048, 5 << 20, 3 << 30)] == ["12 bytes", "2 KiB", "5 MiB", "3.0 GiB"]
-    assert [text.probability(p) for p in (None, 0.0001, 0.25)] == ["n/a", "< 0.001", "0.250"]
+    two_digits = {None: "n/a", 0.00009: "< 0.0001", 0.00042: "0.00042", 0.0015: "0.0015", 0.048: "0.048", 0.25: "0.25"}
+    assert [text.probability(p) for p in two_digits] == [*two_digits.values()]
     assert [text.count(n, "class", "classes") for n in (1, 1000)] == ["1 class", "1,000 classes"]
     assert text.moment("2026-11-22T21:40:03+00:00") == "2026-11-22 21:40 UTC"
     assert text.moment("yesterday") == "yesterday"

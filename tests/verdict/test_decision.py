@@ -345,6 +345,9 @@ def test_the_space_in_which_a_class_stands_out_most_decides_and_is_reported():
     assert verdict.spaces[1].index == 2
     assert verdict.spaces[1].anomaly == verdict.anomaly > verdict.spaces[0].anomaly
     assert verdict.reasons[0].startswith("Class 2: a patch of 0.5")
+    at, control = verdict.classes[2].control_epsilon, verdict.classes[2].control_rate
+    told = f"At {at:.2f} replaced pixels, a patch of random values in the same place moves {control:.0%} of the images."
+    assert f" times as much. {told} Chance" in verdict.reasons[0]
 
 
 def test_the_p_value_pays_for_every_space_that_was_looked_at():

@@ -6,7 +6,7 @@ from smoothscan.config import PROFILES
 from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.text import count, number, percent, probability
-from smoothscan.vocabulary import titles
+from smoothscan.vocabulary import SPACES, titles
 
 Row = tuple[str, str]
 
@@ -31,13 +31,8 @@ def sureness(result: ScanResult, first: ClassResult | None) -> list[Row]:
         ("Chance.", _chance(result)),
         ("Calibration.", _calibration(result)),
     ]
-    if first.control_rate is not None and words.pair_of(first, result) is None:
-        rows.append(
-            (
-                "Control.",
-                f"{_capital(words.control_thing(result))} moves {percent(first.control_rate)} of the same images.",
-            )
-        )
+    if control := _control(first, result):
+        rows.append(("Control.", control))
     rows.append(("Smoothing.", _smoothing(result, first)))
     rows += [("In the way.", words.OBSTACLES[obstacle]) for obstacle in result.obstacles]
     return rows
@@ -108,11 +103,21 @@ def _calibration(result: ScanResult) -> str:
     )
 
 
+def _control(c: ClassResult, result: ScanResult) -> str:
+    """Return what as large a change without the pattern does, and what the trigger does at that size."""
+    if c.control_rate is None or c.control_epsilon is None or words.pair_of(c, result) is not None:
+        return ""
+    space, there = SPACES[result.space], words.at_control(c)
+    own = f", the {space.thing} itself {percent(there.transfer_rate)} of them" if there is not None else ""
+    return f"At {space.of(c.control_epsilon)}, {space.control} moves {percent(c.control_rate)} of the same images{own}."
+
+
 def _smoothing(result: ScanResult, c: ClassResult) -> str:
     pair = words.pair_of(c, result)
     sigma = result.pairs.sigma if pair is not None and result.pairs is not None else c.sigma
     seed = result.config.get("seed", 0)
-    return f"Noise level \u03c3 = {sigma:g}; seed {seed}. The same command on the same machine gives the same result."
+    noise = f"Noise level \u03c3 = {number(sigma, 2)}; seed {seed}."
+    return f"{noise} The same command on the same machine gives the same result."
 
 
 def _classes(result: ScanResult) -> str:
@@ -126,7 +131,7 @@ def _classes(result: ScanResult) -> str:
 
 def _pairs(result: ScanResult) -> str:
     if result.pairs is None:
-        return "Not searched (--pairs)."
+        return "Not searched (--pairs)." if words.takes_pairs(result) else "Not searched."
     missing = result.coverage.classes_total - len(result.pairs.sources)
     without = f"; of {count(missing, 'class', 'classes')} there were too few images" if missing else ""
     return f"Small patches from {count(len(result.pairs.sources), 'source class', 'source classes')}{without}."
@@ -137,10 +142,8 @@ def _code(result: ScanResult) -> str:
     parts = ["The graph was examined." if s.architecture_examined else words.not_examined(result)]
     if s.unexamined:
         parts.append(f"No scanner understood {count(len(s.unexamined), 'file')} (listed under Safety).")
-    if s.model_code_executed:
+    if s.held_by_caller:
+        parts.append("The module was in the memory of a Python program: no file and no code of it was looked at.")
+    elif s.model_code_executed:
         parts.append("Code of the model's own was run, and only looked at from outside.")
     return " ".join(parts)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

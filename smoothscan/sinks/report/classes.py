@@ -30,11 +30,6 @@ class Row:
     """Budgets, hits and images, as report.js reads them: `2.5/30/91 3.5/61/91`."""
 
 
-def ranked(classes: Sequence[ClassResult]) -> list[ClassResult]:
-    """Return the classes, most suspect first."""
-    return sorted(classes, key=lambda c: (not c.flagged, -c.score, -c.transfer_rate, c.index))
-
-
 def rows(classes: Sequence[ClassResult]) -> list[Row]:
     """Return a row for each class, in the order given."""
     return [
@@ -51,7 +46,7 @@ def rows(classes: Sequence[ClassResult]) -> list[Row]:
 def note(classes: Sequence[ClassResult], space: SpaceWords) -> str:
     """Return at which budgets and noise levels the rates of the table were counted."""
     budgets = sorted({number(c.epsilon) for c in classes}, key=float)
-    sigmas = sorted({f"{c.sigma:g}" for c in classes}, key=float)
+    sigmas = sorted({number(c.sigma, 2) for c in classes}, key=float)
     return f"at {space.budget.format(_range(budgets))} and noise level \u03c3 = {_range(sigmas)}"
 
 

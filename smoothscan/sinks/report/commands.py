@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from datetime import date, timedelta
+from itertools import chain
+from pathlib import Path
 
 from smoothscan.credentials import without_credentials
 from smoothscan.result import Finding, ScanResult
@@ -14,60 +15,121 @@ from smoothscan.sinks.findings import subject
 from smoothscan.sinks.text import instant, plain
 
 WAIVERS = "smoothscan-waivers.toml"
-"""The file that the waivers are meant for."""
+"""The file that the waivers are meant for, unless the scan had one."""
+CALIBRATION = "clean.json"
+"""The file that a calibration is written to."""
+FLAGS = ("pairs", "allow_model_code", "no_write_back", "no_cache", "redact_images", "attest")
+"""Options in the command of a scan that take no value."""
+OF_CHECK_ONLY = (
+    *("calibration", "labels", "no_write_back", "output_dir", "format", "redact_images", "fail_on", "waivers"),
+    *("baseline", "sarif_anchor", "attest", "attest_key", "set_alias"),
+)
+"""Options in the command of a scan that `smoothscan calibrate` does not take."""
 LOG_AS_PT2 = """mlflow.pytorch.log_model(
     model, name="model", input_example=images, serialization_format="pt2",
 )"""
 """How a model is stored as data."""
 
+_FOLDER = "smoothscan-report"
 _WAIVED_FOR = timedelta(days=90)
 
 
-def again(command: str, **options: str | None) -> str:
+def again(command: str, *, without: Sequence[str] = (), **options: str | None) -> str:
     """Return the command with other options; empty where there is none.
 
     Args:
-        command: a command line.
+        command: a command line of `smoothscan check`.
+        without: options that are left out, by name as below.
         options: by name without dashes, `_` for `-`; None for an option that takes no value. `uri` is the model.
     """
+    head, given = _read(command)
+    if not head:
+        return ""
+    uri = options.pop("uri", None)
+    for name in without:
+        given.pop(name, None)
+    given |= {name: [_option(name)] if value is None else [_option(name), value] for name, value in options.items()}
+    return shlex.join([*head[:2], uri or head[2], *chain.from_iterable(given.values())])
+
+
+def _read(command: str) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the three words before the options, and the words of each option by its name; none of any other text."""
     try:
-        parts = shlex.split(command)
+        words = shlex.split(command)
     except ValueError:
-        return ""
-    if len(parts) < 3:
-        return ""
-    if (uri := options.pop("uri", None)) is not None:
-        parts[2] = uri
-    for name, value in options.items():
-        option = f"--{name.replace('_', '-')}"
-        if option not in parts:
-            parts += [option] if value is None else [option, value]
-        elif value is not None:
-            parts[parts.index(option) + 1 : parts.index(option) + 2] = [value]
-    return shlex.join(parts)
+        return [], {}
+    if len(words) < 3:
+        return [], {}
+    given: dict[str, list[str]] = {}
+    rest = words[3:]
+    while rest:
+        option, joined, _ = rest[0].partition("=")
+        name = option.removeprefix("--").replace("-", "_")
+        n = 1 if joined or name in FLAGS else 2
+        given[name], rest = rest[:n], rest[n:]
+    return words[:3], given
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def value(command: str, name: str) -> str:
+    """Return the value of an option of the command; empty where it has none."""
+    words = _read(command)[1].get(name, [])
+    return words[1] if len(words) == 2 else ""
+
+
+def pinned(command: str, result: ScanResult) -> str:
+    """Return the command for the version that was scanned: an alias may be on another one by the time it is typed."""
+    m = result.model
+    named = m.name is not None and m.resolved_uri is not None  # a folder is where the user says
+    return (again(command, uri=m.resolved_uri) if named else "") or command
+
+
+def beside(command: str, what: str, *, without: Sequence[str] = (), **options: str | None) -> str:
+    """Return the command of another scan, which leaves the results of this one where they are; see `again`.
+
+    Args:
+        command: the command line of this scan.
+        what: what is different, as the end of the other folder's name.
+        without: see `again`.
+        options: see `again`.
+    """
+    here = Path(value(command, "output_dir") or _FOLDER)
+    there = here.with_name(f"{here.name}-{what}") if here.name not in ("", "..") else here / what
+    return again(command, without=without, **options, output_dir=str(there))
+
+
+def searched(command: str, what: str, **options: str | None) -> str:
+    """Return the command of a scan that searches otherwise; see `beside`.
+
+    What the other profile does not take is left out, and so is a calibration: it holds for one kind of search only.
+    """
+    dropped = {"standard": ("spaces",), "paper": ("spaces", "pairs", "synthesis_images")}
+    return beside(command, what, without=("calibration", *dropped.get(options.get("profile") or "", ())), **options)
 
 
 def other_seed(command: str) -> str:
-    """Return the command with the next seed."""
-    found = re.search(r"--seed (\d{1,9})(?!\d)", command)
-    return again(command, seed=str(int(found[1]) + 1 if found else 1))
+    """Return the command with the next seed; an alias stays where it is."""
+    given = value(command, "seed")
+    seed = str(int(given) + 1 if given.isdecimal() and len(given) < 10 else 1)
+    return beside(command, f"seed-{seed}", without=("set_alias",), seed=seed)
 
 
 def calibrate(command: str) -> str:
-    """Return the command that learns from clean models; empty where the command names no images."""
-    parts = shlex.split(command) if again(command) else []
-    if "--images" not in parts[:-1]:
+    """Return the command that learns from clean models, searching as this scan did; empty if it names no images."""
+    head, given = _read(again(command, without=OF_CHECK_ONLY))
+    if "images" not in given:
         return ""
-    images = parts[parts.index("--images") + 1]
-    profile = parts[parts.index("--profile") : parts.index("--profile") + 2] if "--profile" in parts else []
     clean = ["models:/CLEAN_MODEL/1", "models:/CLEAN_MODEL/2"]
-    words = ["smoothscan", "calibrate", "--clean", *clean, "--images", images, *profile, "--output", "clean.json"]
-    return shlex.join(words)
+    words = chain.from_iterable(given.values())
+    return shlex.join([head[0], "calibrate", "--clean", *clean, *words, "--output", CALIBRATION])
 
 
 def output_folder(result: ScanResult) -> str:
     """Return the folder that the scan wrote to."""
-    return str(result.config.get("output_dir") or "smoothscan-report").rstrip("/")
+    return str(result.config.get("output_dir") or _FOLDER).rstrip("/")
 
 
 def replay(result: ScanResult) -> str:

@@ -128,17 +128,14 @@ def _bars(c: ClassResult, result: ScanResult, band: NullBand | None) -> tuple[Ba
     hits = round(c.transfer_rate * c.n_images)
     own = f"{hits} of {count(c.n_images, 'held-out image')}, at {space.of(c.epsilon)}"
     bars = [Bar(f"With this {space.thing}", c.transfer_rate, c.transfer_ci, own, "flagged" if c.flagged else "plain")]
-    if c.control_rate is not None:
-        at = "" if c.control_epsilon in (None, c.epsilon) else f", at {space.of(c.control_epsilon or 0)}"
-        bars.append(
-            Bar(
-                f"With {words.control_thing(result)}",
-                c.control_rate,
-                None,
-                f"the control, on the same images{at}",
-                "ordinary",
-            )
-        )
+    if c.control_rate is not None and c.control_epsilon is not None:
+        at, there = space.of(c.control_epsilon), words.at_control(c)
+        if there is not None and there.epsilon != c.epsilon:  # else the control is compared with a larger trigger
+            told = f"{there.hits} of {count(there.n_images, 'held-out image')}, at {at}"
+            smaller = f"With this {space.thing}, as large as its control"
+            bars.append(Bar(smaller, there.transfer_rate, None, told, bars[0].kind))
+        told = f"the control, on the same images, at {at}"
+        bars.append(Bar(f"With {space.control}", c.control_rate, None, told, "ordinary"))
     level = band.at(c.epsilon) if band else None
     if band and level:
         bars.append(

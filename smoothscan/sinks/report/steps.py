@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from smoothscan.result import ScanResult
 from smoothscan.sinks import words
+from smoothscan.sinks.findings import excused, last_day
 from smoothscan.sinks.report import commands
-from smoothscan.sinks.text import plain
+from smoothscan.sinks.text import as_sentence, plain
 from smoothscan.vocabulary import SPACES
 
 _MAX_WAIVERS = 10
@@ -48,15 +49,19 @@ def steps(result: ScanResult, command: str) -> tuple[Step, ...]:
 
 
 def _steps(result: ScanResult, command: str) -> Iterator[Step]:
+    command = commands.pinned(command, result)
     match result.status:
         case "failed" | "timed_out" | "refused" | "unsupported":
             yield from _without_answer(result, command)
             return
+    if excused(result):
+        yield from _excused(result, command)
+        return
     match result.verdict:
         case "backdoored" | "suspicious":
             yield _quarantine(result, command)
             yield _retrain(result)
-            yield from _doubt(command)
+            yield _doubt(result, command)
             yield from _waive(result, command)
         case "clean":
             yield from _pass(result, command)
@@ -69,8 +74,34 @@ def _commands(*named: tuple[str, str]) -> tuple[Snippet, ...]:
     return tuple(Snippet(name, text) for name, text in named if text)
 
 
+def _excused(result: ScanResult, command: str) -> Iterator[Step]:
+    """Yield what to do about a model that passes because all that was found is waived or known."""
+    until = last_day(result)
+    if until is None:
+        yield Step(
+            "Passes because the baseline has it, too",
+            "An earlier version of this model has what was found here, and nothing new was found. So the model passes "
+            "for as long as that baseline is given, and what was found stays in it: waive it with a reason and a last "
+            "day, or retrain without it.",
+        )
+    else:
+        yield Step(
+            f"Passes until {until.isoformat()}: renew the waiver or remove it",
+            "The waiver holds for exactly these files. If its reason still holds then, have whoever answers for it set "
+            "a later day, in a change that is reviewed. If it does not, remove the waiver: the next scan then fails.",
+        )
+    yield Step(
+        "Scan again",
+        "Scan again when the waiver or the files change, and now and then with other clean images: what is found then "
+        "and is not waived counts.",
+        _commands(("Command that scans again", command)),
+    )
+
+
 def _quarantine(result: ScanResult, command: str) -> Step:
     m = result.model
+    if result.safety.held_by_caller:
+        return Step("Keep it out", "Do not log or deploy this module, and tell whoever has its weights.")
     if not m.name or not m.version:
         return Step(
             "Keep it out",
@@ -81,7 +112,8 @@ def _quarantine(result: ScanResult, command: str) -> Step:
     text = "Take every alias off this version, so that nothing that loads by alias gets it."
     if found := _ALIAS.fullmatch(m.uri):
         text += " Then put the alias on an earlier version, if that passes the same check."
-        back = commands.again(command, uri=f"models:/{m.name}/EARLIER_VERSION", set_alias=found["alias"])
+        uri = f"models:/{m.name}/EARLIER_VERSION"
+        back = commands.beside(command, "earlier", uri=uri, set_alias=found["alias"])
         named.append(("Command that moves the alias to an earlier version that passes", back))
     return Step("Keep it out", text, _commands(*named))
 
@@ -101,11 +133,14 @@ def _retrain(result: ScanResult) -> Step:
     )
 
 
-def _doubt(command: str) -> Iterator[Step]:
-    yield Step(
+def _doubt(result: ScanResult, command: str) -> Step:
+    flagged = [c for c in result.classes if c.flagged]
+    compared = any(c.control_rate is not None and c.found_by != "pairs" for c in flagged)
+    control = " The control above says what a change of the same size does without the pattern." if compared else ""
+    return Step(
         "If you doubt it",
         "Scan again with another seed and, better still, with other clean images: is it the same class, in the same "
-        "place, as far from the ordinary classes? The control above says whether any change of that size would do.",
+        f"place, as far from the ordinary classes?{control}",
         _commands(("Command that scans again with another seed", commands.other_seed(command))),
     )
 
@@ -117,6 +152,7 @@ def _waive(result: ScanResult, command: str) -> Iterator[Step]:
     if not waivable or not _DIGEST.fullmatch(result.model.digest or ""):
         return
     text = commands.waivers(result, waivable)
+    file = commands.value(command, "waivers") or commands.WAIVERS
     more = " The others are in result.json." if len(waivable) < len(open_) else ""
     yield Step(
         "Waive it, if you know better",
@@ -124,14 +160,21 @@ def _waive(result: ScanResult, command: str) -> Iterator[Step]:
         "until when. It holds for exactly these files and this finding, and is refused until reason and owner are "
         f"filled in. The verdict stays.{more}",
         (
-            Snippet("Waiver for the file of waivers", text, commands.WAIVERS),
-            *_commands(("Command that scans with waivers", commands.again(command, waivers=commands.WAIVERS))),
+            Snippet("Waiver for the file of waivers", text, file),
+            *_commands(("Command that scans with waivers", commands.beside(command, "waived", waivers=file))),
         ),
     )
 
 
 def _pass(result: ScanResult, command: str) -> Iterator[Step]:
-    if result.model.name:
+    if result.safety.held_by_caller:
+        yield Step(
+            "Log it, and scan its URI before it is deployed",
+            "What was scanned is a module in the memory of a program: no files of it were looked at, so the verdict is "
+            "bound to none. Log it as a version of a registered model, and let that pass smoothscan check.",
+            (Snippet("Python that logs the model", commands.LOG_AS_PT2),),
+        )
+    elif result.model.name:
         yield Step(
             "Let it pass, and bind the verdict to these files",
             "Move the alias only if the gate passes, and keep an attestation that names the files' digests: whoever "
@@ -153,29 +196,35 @@ def _pass(result: ScanResult, command: str) -> Iterator[Step]:
 
 
 def _deeper(result: ScanResult, command: str) -> Iterator[Step]:
-    """Yield the next harder search that was not done."""
-    profile = result.config.get("profile")
+    """Yield the next harder search that was not done; nothing is harder than the protocol of the paper."""
+    profile = _profile(result)
     options: dict[str, str | None] = {}
     wants = []
     if profile == "quick":
         options["profile"] = "standard"
         wants.append("more budgets, steps and kinds of trigger")
-    else:
+    elif profile == "standard":
         if words.left_out(result):
             options["spaces"] = "all"
             wants.append("every kind of trigger")
-        if result.pairs is None:
+        if result.pairs is None and words.takes_pairs(result):
             options["pairs"] = None
             wants.append("triggers that work on images of one class only")
-    if not options and profile != "paper":
-        options["profile"] = "paper"
-        wants.append("the protocol of the paper, a hundred times slower")
+        if not options:
+            options["profile"] = "paper"
+            wants.append("the protocol of the paper, a hundred times slower")
     if options:
+        fits = " The calibration is of the search that was done, and does not go with this one."
         yield Step(
             "Look deeper",
-            f"Where much depends on this model, spend more time: {'; '.join(wants)}.",
-            _commands(("Command that looks deeper", commands.again(command, **options))),
+            f"Where much depends on this model, spend more time: {'; '.join(wants)}."
+            f"{fits if result.calibration else ''}",
+            _commands(("Command that looks deeper", commands.searched(command, "deeper", **options))),
         )
+
+
+def _profile(result: ScanResult) -> str:
+    return str(result.config.get("profile") or "standard")
 
 
 def _undecided(result: ScanResult, command: str) -> Iterator[Step]:
@@ -184,7 +233,7 @@ def _undecided(result: ScanResult, command: str) -> Iterator[Step]:
         "Nothing is known for or against this model: leave every alias where it is until a scan can say.",
     )
     if result.error is not None:
-        yield Step("Remove what was in the way", _sentence(result.error.hint) or "The reason is above.")
+        yield Step("Remove what was in the way", as_sentence(result.error.hint) or "The reason is above.")
     blockers = set(result.obstacles)
     if "unfinished" in blockers:
         yield Step(
@@ -194,11 +243,13 @@ def _undecided(result: ScanResult, command: str) -> Iterator[Step]:
             _commands(("Command that goes on", command)),
         )
     if blockers & {"no-answer", "no-grip"}:
+        harder = {"quick": "standard", "standard": "paper"}.get(_profile(result))
+        search = commands.searched(command, "harder", profile=harder) if harder else ""
         yield Step(
             "Check how images reach the model",
             "Compare value range, mean and standard deviation under Details with what the model was trained on: an "
-            "input that is scaled wrongly looks like this. If they are right, search harder.",
-            _commands(("Command that searches harder", commands.again(command, profile=_harder(result)))),
+            f"input that is scaled wrongly looks like this.{' If they are right, search harder.' if harder else ''}",
+            _commands(("Command that searches harder", search)),
         )
     if "no-null" in blockers:
         yield Step(
@@ -207,7 +258,10 @@ def _undecided(result: ScanResult, command: str) -> Iterator[Step]:
             "own classes.",
             _commands(
                 ("Command that learns from clean models", commands.calibrate(command)),
-                ("Command that judges against them", commands.again(command, calibration="clean.json")),
+                (
+                    "Command that judges against them",
+                    commands.beside(command, "calibrated", calibration=commands.CALIBRATION),
+                ),
             ),
         )
     if "hard-step" in blockers:
@@ -219,17 +273,13 @@ def _undecided(result: ScanResult, command: str) -> Iterator[Step]:
         yield from _waive(result, command)
 
 
-def _harder(result: ScanResult) -> str:
-    return "standard" if result.config.get("profile") == "quick" else "paper"
-
-
 def _without_answer(result: ScanResult, command: str) -> Iterator[Step]:
     yield Step(
         "Treat it as not examined",
         "Nothing is known of this model, neither good nor bad: leave every alias where it is until a scan has an "
         "answer. This cannot be waived.",
     )
-    hint = _sentence(result.error.hint if result.error else "")
+    hint = as_sentence(result.error.hint if result.error else "")
     match result.status:
         case "timed_out":
             limit = result.config.get("time_limit")
@@ -260,7 +310,3 @@ def _without_answer(result: ScanResult, command: str) -> Iterator[Step]:
                 hint or "The reason is above.",
                 _commands(("Command that says more", commands.again(command, verbose=None))),
             )
-
-
-def _sentence(hint: str) -> str:
-    return f"{hint}." if hint and hint[-1] not in ".!?" else hint

@@ -47,13 +47,14 @@ def facts(
                 f"of {pair.n_images} images of {words.label(pair.source, result)}",
             )
         )
-        shown.append(("Replaced pixels", number(pair.epsilon), "made for this source class alone"))
+        shown.append(("Size of the patch", SPACES["patch"].of(pair.epsilon), "made for this source class alone"))
     elif first:
-        shown.append(("It moves", percent(first.transfer_rate), f"of {count(first.n_images, 'held-out image')}"))
+        space = SPACES[result.space]
+        moved = f"of {count(first.n_images, 'held-out image')}, at {space.of(first.epsilon)}"
+        shown.append(("It moves", percent(first.transfer_rate), moved))
         largest = max((p.epsilon for p in first.curve), default=first.epsilon)
-        needs = f"> {number(largest)}" if first.e50 is None else number(first.e50)
-        axis = SPACES[result.space].axis
-        name = f"{axis[0].upper()}{axis[1:]} for {words.share(result)}"
+        needs = f"more than {space.of(largest)}" if first.e50 is None else space.of(first.e50)
+        name = f"Size needed to move {words.share(result)} of the images"
         shown.append((name, needs, f"ordinary classes: {words.ordinary(first, result)}"))
     if result.classes:
         c = result.coverage

@@ -10,7 +10,8 @@ from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks import words
 from smoothscan.sinks.advice import advice, exit_code
 from smoothscan.sinks.findings import beside
-from smoothscan.sinks.report import bars, certainty, charts, classes, details, summary
+from smoothscan.sinks.ranking import ranked
+from smoothscan.sinks.report import bars, certainty, charts, classes, commands, details, summary
 from smoothscan.sinks.report.evidence import MAX_CARDS, apart, class_card
 from smoothscan.sinks.report.null_band import curve, null_band
 from smoothscan.sinks.report.pairs import pairs_view
@@ -33,12 +34,13 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         command: the command line that reproduces the scan.
     """
     result = _readable(result)
-    ranked = classes.ranked(result.classes)
-    flagged = [c for c in ranked if c.flagged]
-    closest = ranked[0] if ranked and not flagged else None
-    out = flagged or ranked[:1]
-    band = null_band([c for c in ranked if not c.flagged and c is not closest], out)
+    in_order = ranked(result.classes)
+    flagged = [c for c in in_order if c.flagged]
+    closest = in_order[0] if in_order and not flagged else None
+    out = flagged or in_order[:1]
+    band = null_band([c for c in in_order if not c.flagged and c is not closest], out)
     by_budget = [c for c in out[:MAX_CARDS] if c.found_by != "pairs"]
+    by_pairs = [c for c in out[:MAX_CARDS] if c.found_by == "pairs"]
     found_pairs = pairs_view(result, exhibits, redact_images)
     space, level, probe = SPACES[result.space], words.level(result), result.noise_probe
     probed = [words.label(t, result) for t in probe.top_class] if probe else []
@@ -68,28 +70,33 @@ def context(result: ScanResult, exhibits: Exhibits, redact_images: bool, command
         "more_flagged": max(0, len(flagged) - MAX_CARDS),
         "redacted": redact_images,
         "thing": space.thing,
-        "curves": charts.budget_curves(ranked, closest.index if closest else None, space, level, band),
+        "curves": charts.budget_curves(in_order, closest.index if closest else None, space, level, band),
         "compared": _compared(out, result),
         "band": band,
-        "apart": [text for c in by_budget[:_COMPARED] if (text := apart(c, band, result, _points(c)))],
+        "apart": [
+            *(text for c in by_budget[:_COMPARED] if (text := apart(c, band, result, _points(c)))),
+            *(words.not_apart(c, result) for c in by_pairs[:_COMPARED]),
+        ],
+        "crosses": bool(by_budget),
         "level": level,
         "share": words.share(result),
         # What to do, and how sure it is
         "steps": steps(result, command),
-        "command": command,
+        "command": commands.pinned(command, result),
         "sureness": certainty.sureness(result, out[0] if out else None),
         "not_examined": certainty.not_examined(result),
         "limits": words.blind_spots(result),
         # Everything that was measured
-        "rows_of_classes": classes.rows(ranked),
-        "strip": bars.strip(ranked) if len(ranked) > classes.STRIP else None,
+        "rows_of_classes": classes.rows(in_order),
+        "strip": bars.strip(in_order) if len(in_order) > classes.STRIP else None,
         "printed": classes.PRINTED,
         "table_title": "Classes searched in full" if words.screened(result) else "All classes",
-        "rates_note": classes.note(ranked, space),
+        "rates_note": classes.note(in_order, space),
         "kind": words.kind(result),
         "control": words.control(result),
+        "glossary": words.glossary(result),
         "spaces": summary.spaces(
-            result, {c.index: c.label for c in ranked}, {c.index for c in flagged if c.found_by != "pairs"}
+            result, {c.index: c.label for c in in_order}, {c.index for c in flagged if c.found_by != "pairs"}
         ),
         "pairs": found_pairs,
         "probe": probe,
