@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ import click
 from smoothscan._version import __version__
 from smoothscan.cli.options import SuggestingGroup
 from smoothscan.cli.standard_error import choose_manner, complain, end, misused, note
+from smoothscan.cli.streams import prepare_streams
 from smoothscan.errors import SmoothscanError
 
 BUG = 3
@@ -102,9 +102,7 @@ class Terminated(KeyboardInterrupt):
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _on_sigterm)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a label that the terminal can not show must not end the scan
+    prepare_streams()
     # Set before MLflow is imported by whichever command needs it.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -129,10 +127,6 @@ def _run(arguments: list[str]) -> int:
         return _stopped(abort.__cause__)
     except KeyboardInterrupt as stop:
         return _stopped(stop)
-    except BrokenPipeError:
-        # The reader of our output went away. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BUG
     except Exception as error:
         _bug(error, verbose=verbose)
         return BUG
