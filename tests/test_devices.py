@@ -43,6 +43,8 @@ class NoFetch(Silent):
 
 
 def test_a_missing_device_is_found_out_before_the_model_is_fetched(image_folder: Path) -> None:
-    config = ScanConfig(uri="models:/nobody/1", images=image_folder, device="cuda:99", tracking_uri="http://127.0.0.1:9")
+    config = ScanConfig(
+        uri="models:/nobody/1", images=image_folder, device="cuda:99", tracking_uri="http://127.0.0.1:9"
+    )
     with pytest.raises(ConfigError, match="cuda:99"):
         scan(config, NoFetch())

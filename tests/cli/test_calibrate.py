@@ -254,7 +254,7 @@ def test_a_file_with_other_settings_is_left_alone(run: Calibrate) -> None:
 
 def test_a_file_that_is_something_else_is_not_overwritten(run: Calibrate) -> None:
     Path("clean.json").write_text('{"my": "notes"}')
-    with pytest.raises(ConfigError, match="clean.json is no calibration: it has no schema_version") as caught:
+    with pytest.raises(ConfigError, match=r"clean\.json is no calibration: it has no schema_version") as caught:
         run("--clean", "models:/a/1")
     assert "--output" in caught.value.hint
     assert Path("clean.json").read_text() == '{"my": "notes"}'
