@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smoothscan.cli.options import HeadedCommand
+from smoothscan.cli.options import EXIT_CODES, NOT_IN_FILES, HeadedCommand
 from smoothscan.cli.shared_options import (
     calibration_option,
     explain_option,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from smoothscan.cli.display import Display, Manner
     from smoothscan.cli.settings import Settings
 
-_EXAMPLE = """\b
+_EPILOG = f"""\b
 Examples:
   smoothscan check models:/digits/3 --images clean-images/
   smoothscan check models:/traffic-signs@champion --images clean-images/ \\
@@ -36,13 +36,18 @@ Examples:
   smoothscan check models:/digits/3 --images clean-images/ --dry-run
   smoothscan check models:/digits/3 --images clean-images/ --explain
 
-Every option can also stand in smoothscan.toml, or in pyproject.toml under
-[tool.smoothscan], with underscores for hyphens; what describes the model's
-input stands in its table [input]. Options win over the file.
+\b
+Exit codes:
+{EXIT_CODES}
+All options but {", ".join(NOT_IN_FILES[:-1])} and
+{NOT_IN_FILES[-1]} can also stand in smoothscan.toml, or in pyproject.toml under
+[tool.smoothscan], with underscores for hyphens. What describes the model's
+input, apart from labels, stands in its table [input]; --input-size is called
+size there. The command line wins over the file.
 """
 
 
-@click.command(cls=HeadedCommand, epilog=_EXAMPLE)
+@click.command(cls=HeadedCommand, epilog=_EPILOG)
 @click.argument("uri")
 @scan_options
 @calibration_option

@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from smoothscan._version import __version__
-from smoothscan.cli.options import SuggestingGroup
+from smoothscan.cli.options import EXIT_CODES, SuggestingGroup
 from smoothscan.cli.standard_error import choose_manner, complain, end, misused, note
 from smoothscan.cli.streams import prepare_streams
 from smoothscan.errors import SmoothscanError
@@ -45,15 +45,9 @@ _COMMANDS = {
 """What each command does, by heading of the help; each is a file of this folder."""
 _NAMES = [name for section in _COMMANDS.values() for name in section]
 
-_EXIT_CODES = """\b
+_EPILOG = f"""\b
 Exit codes of check:
-  0  clean: no trigger found under this budget
-  1  flagged as suspicious or backdoored (see --fail-on)
-  2  usage error, nothing was scanned
-  3  the scan failed, or was refused as unsafe
-  4  inconclusive: the scan ran but cannot say
-  5  unsupported model
-
+{EXIT_CODES}
 \b
 Examples:
   smoothscan demo
@@ -89,7 +83,7 @@ class LazyGroup(SuggestingGroup):
                 formatter.write_dl([(name.ljust(width), text) for name, text in section.items()])
 
 
-@click.group(cls=LazyGroup, epilog=_EXIT_CODES, context_settings=_CONTEXT)
+@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings=_CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name="smoothscan", message="%(prog)s %(version)s")
 def smoothscan() -> None:
     """Find backdoors in image classifiers of an MLflow registry, before they are deployed."""
