@@ -1,4 +1,4 @@
-"""The final result on standard output, in plain lines; `display.py` draws the same as a table on a terminal."""
+"""The final result on standard output, in plain lines; `summary.py` draws the same as a table on a terminal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Row:
     """Whether the class is held to be a target."""
 
 
-COMPARED = ("model", "verdict", "score", "target class", "highest transfer")
+COMPARED = ("model", "verdict", "score", "target class", "easiest class")
 """Heads of the table of several models."""
 CALIBRATED = ("model", "anomaly R")
 """Heads of the table of a calibration's models."""
@@ -183,14 +183,23 @@ def explained(result: ScanResult) -> list[str]:
 
 def comparison(result: ScanResult) -> tuple[str, ...]:
     """Return the outcome as one row of a table of several models, in the order of `COMPARED`."""
-    highest = max((c.transfer_rate for c in result.classes), default=0.0)
     return (
         address(result),
         result.verdict or result.status,
         "-" if result.score is None else number(result.score),
         ", ".join(_name(result, index) for index in result.target_classes) or "-",
-        _spaced(percent(highest)),
+        _effort(result),
     )
+
+
+def _effort(result: ScanResult) -> str:
+    """Return what the easiest class needs to move images, as a share of what ordinary classes of the model need."""
+    best = max(result.classes, key=lambda c: (c.flagged, c.score, -c.index), default=None)
+    if best is None or best.e50 is None:
+        return "-"
+    largest = max((point.epsilon for c in result.classes for point in c.curve), default=best.epsilon)
+    ordinary = best.reference or largest
+    return ("under " if ordinary >= largest else "") + _spaced(f"{percent(best.e50 / ordinary)} of ordinary")
 
 
 def calibrated(calibration: Calibration) -> list[tuple[str, ...]]:
