@@ -1,4 +1,4 @@
-"""Finds backdoors in image classifiers of an MLflow registry, from a single clean image.
+"""Finds backdoors in image classifiers of an MLflow registry, from a few clean images.
 
     import smoothscan
 
