@@ -33,6 +33,8 @@ class Row:
     """Whether the class is held to be a target."""
 
 
+INTERVAL = "95 % interval"
+"""Head of the column that a narrow terminal does without."""
 COMPARED = ("model", "verdict", "score", "target class", "easiest class")
 """Heads of the table of several models."""
 CALIBRATED = ("model", "anomaly R")
@@ -79,7 +81,7 @@ def why(result: ScanResult) -> list[str]:
 
 def columns(result: ScanResult) -> tuple[str, ...]:
     """Return the heads of the table of classes."""
-    return ("class", "score", "transfer", "95 % interval", f"budget for {share(result)}", "")
+    return ("class", "score", "transfer", INTERVAL, f"budget for {share(result)}", "")
 
 
 def searched(result: ScanResult) -> str:
