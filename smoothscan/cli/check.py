@@ -27,6 +27,7 @@ from smoothscan.cli.shared_options import (
 if TYPE_CHECKING:
     from smoothscan.cli.display import Display, Manner
     from smoothscan.cli.settings import Settings
+    from smoothscan.result import ScanResult
 
 _EPILOG = f"""\b
 Examples:
@@ -116,7 +117,7 @@ def check(
     """
     from smoothscan import checking
     from smoothscan.cli.display import listen
-    from smoothscan.cli.outcome import tell_of_the_registry
+    from smoothscan.cli.outcome import replaced, tell_of_the_registry
     from smoothscan.cli.settings import resolve
     from smoothscan.cli.summary import show_explanation, show_result
     from smoothscan.sinks.advice import exit_code
@@ -128,12 +129,25 @@ def check(
         if dry_run:
             click.echo(_preview(settings, events))
             ctx.exit(0)
+        before = _lying_in(settings.config.output_dir)
         result = checking.check(settings.config, events, settings.provenance, settings.input_sources)
-    show_result(result, settings.config)
+    show_result(result, settings.config, replaced=replaced(before, result))
     if explain:
         show_explanation(result)
     tell_of_the_registry(result)
     ctx.exit(exit_code(result))
+
+
+def _lying_in(folder: Path) -> ScanResult | None:
+    """Return the result that an earlier scan left in a folder; None if none did."""
+    from smoothscan.errors import SmoothscanError
+    from smoothscan.products import RESULT
+    from smoothscan.sources.result_file import read_result
+
+    try:
+        return read_result(folder / RESULT)
+    except SmoothscanError:
+        return None
 
 
 def _preview(settings: Settings, events: Display) -> str:

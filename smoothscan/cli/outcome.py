@@ -14,7 +14,7 @@ from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.advice import advice, exit_code
 from smoothscan.sinks.explanation import explain
 from smoothscan.sinks.findings import excuse, excused, set_aside, subject
-from smoothscan.sinks.text import count, number, percent, plain, shorten
+from smoothscan.sinks.text import count, moment, number, percent, plain, shorten
 from smoothscan.sinks.words import chances, hard_steps, kind, screened, share
 from smoothscan.verdict.calibration import ALPHA, Calibration
 
@@ -110,13 +110,29 @@ def rows(classes: Sequence[ClassResult]) -> list[Row]:
     ]
 
 
-def closing(result: ScanResult, config: ScanConfig, report: Path | None = None) -> list[tuple[str, str]]:
+def replaced(before: ScanResult | None, result: ScanResult) -> str:
+    """Return whose results a scan replaced in its folder; empty where that was only an older scan of the same model.
+
+    Args:
+        before: what lay there.
+        result: the scan.
+    """
+    again = result.status == "completed" and before is not None and address(before) == address(result)
+    if before is None or before.status != "completed" or again:
+        return ""
+    return f"the results of {address(before)}, scanned {moment(before.finished_at)}; --output-dir keeps scans apart"
+
+
+def closing(
+    result: ScanResult, config: ScanConfig, report: Path | None = None, replaced: str = ""
+) -> list[tuple[str, str]]:
     """Return what follows the table: captions and texts.
 
     Args:
         result: the scan.
         config: how it was asked for.
         report: the file to open first; what `config` says if left out.
+        replaced: whose results it replaced; see the function of this name.
     """
     lines: list[tuple[str, str]] = [(f.state, _spaced(plain(f"{subject(f)}, {excuse(f)}"))) for f in set_aside(result)]
     lines += [("gate", plain(note)) for note in (result.gate.notes if result.gate else ())]
@@ -130,6 +146,8 @@ def closing(result: ScanResult, config: ScanConfig, report: Path | None = None) 
     if result.recalled:
         lines.append(("scanned", f"{result.finished_at}; --no-cache scans again"))
     lines.append(("report", plain(str(report or report_path(config)))))
+    if replaced:
+        lines.append(("replaced", plain(replaced)))
     if config.attest:
         lines.append(("attested", _attested(result, config)))
     if result.write_back.status == "done":
@@ -156,7 +174,7 @@ def report_path(config: ScanConfig) -> Path:
     return config.output_dir / (REPORT if "html" in config.formats else RESULT)
 
 
-def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None) -> str:
+def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None, replaced: str = "") -> str:
     """Return the outcome as plain lines, for logs and pipes; see `closing`."""
     lines = [f"model    {address(result)}", f"verdict  {verdict_line(result)}"]
     if result.score is not None:
@@ -171,7 +189,7 @@ def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None) 
         if left_out(result):
             lines.append(left_out(result))
         lines.append("")
-    lines += [f"{caption:<8} {text}" for caption, text in closing(result, config, report)]
+    lines += [f"{caption:<8} {text}" for caption, text in closing(result, config, report, replaced)]
     return "\n".join(lines)
 
 

@@ -62,10 +62,10 @@ _WIDEST = 1000
 _STATES = {"ok": "", "warning": "yellow", "problem": "bold red"}
 
 
-def show_result(result: ScanResult, config: ScanConfig, report: Path | None = None) -> None:
+def show_result(result: ScanResult, config: ScanConfig, report: Path | None = None, *, replaced: str = "") -> None:
     """Print the outcome on standard output: a table on a terminal, else plain lines; see `outcome.closing`."""
     if not sys.stdout.isatty():
-        print(as_text(result, config, report), flush=True)
+        print(as_text(result, config, report, replaced), flush=True)
         return
     console = Console(highlight=False)
     style = _TONES[words.tone(result)]
@@ -83,7 +83,7 @@ def show_result(result: ScanResult, config: ScanConfig, report: Path | None = No
         console.print(table if fits else _table_of_classes(result, narrow=True))
         if left_out(result):
             console.print(Text(left_out(result), style="dim"))
-    for caption, text in closing(result, config, report):
+    for caption, text in closing(result, config, report, replaced):
         console.print(Text.assemble((f"{caption:<8} ", "dim"), text))
 
 

@@ -11,6 +11,7 @@ from smoothscan.cli.outcome import (
     as_text,
     calibrated,
     comparison,
+    replaced,
     rows,
     smallest_p,
     verdict_line,
@@ -219,6 +220,18 @@ def test_a_calibration_says_how_small_a_p_value_it_allows(n: int, said: str) -> 
     assert len(lines) == n
     assert lines[-1] == ("models:/m/0", "0.000")
     assert lines[0] == (f"models:/m/{n - 1}", f"{(n - 1) / 8:.3f}"), "the most anomalous first"
+
+
+def test_whose_results_were_replaced_is_said_unless_they_are_older_ones_of_the_same_model() -> None:
+    there = result(finished_at="2026-11-29T10:00:00+00:00")
+    assert replaced(None, result()) == ""
+    assert replaced(there, result()) == ""
+    assert replaced(result(status="failed", verdict=None), result(model=ModelInfo(uri="models:/y/1"))) == ""
+    for now in (result(model=ModelInfo(uri="models:/y/1")), result(status="failed", verdict=None)):
+        text = replaced(there, now)
+        assert text.startswith("the results of models:/x/1, scanned 2026-11-29 10:00 UTC")
+        assert f"replaced {text}" in as_text(now, CONFIG, replaced=text)
+    assert "replaced" not in as_text(result(), CONFIG)
 
 
 @pytest.mark.parametrize(
