@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,14 @@ def test_a_result_that_nobody_reads_to_its_end_keeps_its_exit_code(name: str, tm
     unbuffered = [sys.executable, "-u", *command(*words)[1:]]
     assert unread(unbuffered, tmp_path)[0] == expected
     assert unread(command(*words), tmp_path, log=False)[0] == expected
+
+
+def test_a_result_keeps_its_exit_code_where_there_is_no_output_at_all(tmp_path: Path) -> None:
+    result = SAMPLES["clean"]().result
+    JsonSink().write(result, Exhibits(), tmp_path)
+    line = f"{shlex.join(command('report', tmp_path / 'result.json', '--explain'))} >&-"
+    done = subprocess.run(["sh", "-c", line], env=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (exit_code(judge(result)), "")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["check", "--help"]])
