@@ -1,4 +1,4 @@
-"""Finds backdoors in image classifiers of an MLflow registry, from a single clean image.
+"""Finds backdoors in image classifiers of an MLflow registry, from a few clean images.
 
     import smoothscan
 
@@ -101,7 +101,6 @@ def scan(model: Any, images: ImagesLike, *, events: Events | None = None, **opti
 
     Raises:
         UsageError: model, images, options or calibration cannot be used; nothing was scanned.
-        pydantic.ValidationError: an option is wrong.
     """
     from smoothscan.calling import scan as run
 
@@ -140,7 +139,6 @@ def check(
 
     Raises:
         UsageError: model, images, options or calibration cannot be used, or the results cannot be written.
-        pydantic.ValidationError: an option is wrong.
     """
     from smoothscan.calling import check as run
 

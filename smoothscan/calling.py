@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smoothscan.config import InputConfig, ScanConfig
+from pydantic import ValidationError
+
+from smoothscan.config import InputConfig, ScanConfig, wrong_options
 from smoothscan.errors import ConfigError
 from smoothscan.events import Events, Silent
 from smoothscan.intake import Given
 from smoothscan.sources.given_images import given_images
+from smoothscan.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from smoothscan.result import ScanResult
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
 _SIZE = "input_size"
 _INPUT = frozenset({_SIZE, *InputConfig.model_fields})
 """Options that say how images are handed to the model; they may be given by themselves or as `input`."""
+_OPTIONS = (ScanConfig.model_fields.keys() | _INPUT) - {"uri", "images"}
+"""All options; model and images are arguments."""
+_HINT = "The fields of smoothscan.ScanConfig and smoothscan.InputConfig say what each option takes."
 _OF_A_REGISTRY = {
     "write_back": "there is no model version to tag",
     "set_alias": "there is no model version for an alias",
@@ -59,20 +66,19 @@ def _asked(model: Any, images: Any, options: Mapping[str, Any]) -> tuple[ScanCon
     """Return the configuration of a scan, with what was handed over instead of named.
 
     Raises:
-        ConfigError: what was handed over is neither, or an option does not go with it.
+        ConfigError: what was handed over is neither, or an option is wrong or does not go with it.
         ImagesError: the images in memory cannot be used.
-        pydantic.ValidationError: an option is wrong.
     """
     values = _with_input(options)
     held = None if isinstance(images, (str, os.PathLike)) else given_images(images)
     values["images"] = Path(images) if held is None else Path(f"({len(held)} images in memory)")
     if isinstance(model, (str, os.PathLike)):
-        return ScanConfig(uri=os.fspath(model), **values), Given(images=held)
+        return _config(os.fspath(model), values), Given(images=held)
     module = _module(model)
     for name, why in _OF_A_REGISTRY.items():
         if values.get(name):
             raise ConfigError(f"The option {name} is not for a module in memory: {why}.", "Leave it out.")
-    config = ScanConfig(uri=f"memory:{type(module).__name__}", **{**values, "cache": False, "write_back": False})
+    config = _config(f"memory:{type(module).__name__}", {**values, "cache": False, "write_back": False})
     if config.input.value_range is None and config.input.mean is None:
         raise ConfigError(
             "Nothing says which values the module takes for black and white pixels.",
@@ -95,12 +101,22 @@ def _module(model: Any) -> Any:
     raise ConfigError(f"The model is a {type(model).__name__}, not a URI and no torch.nn.Module.", hint)
 
 
+def _config(uri: str, values: Mapping[str, Any]) -> ScanConfig:
+    try:
+        return ScanConfig(uri=uri, **values)
+    except ValidationError as error:
+        raise wrong_options(error, {}, _HINT) from error
+
+
 def _with_input(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options with those about the model's input in one.
 
     Raises:
-        ConfigError: they are given twice.
+        ConfigError: one is unknown, wrong, or given twice.
     """
+    for name in options:
+        if name not in _OPTIONS:
+            raise ConfigError(f"There is no option {name!r}.", did_you_mean(name, _OPTIONS).capitalize() or _HINT)
     values = {name: value for name, value in options.items() if name not in _INPUT}
     own = {name: value for name, value in options.items() if name in _INPUT}
     if not own:
@@ -109,8 +125,22 @@ def _with_input(options: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(
             f"How images are handed to the model is said twice: by input and by {', '.join(own)}.", "Pass one of both."
         )
+    names: dict[str, str] = {}
     if _SIZE in own:
-        size = own.pop(_SIZE)
-        height, width = (size, size) if isinstance(size, int) else size
-        own |= {"height": height, "width": width}
-    return {**values, "input": InputConfig(**own)}
+        own |= _height_and_width(own.pop(_SIZE))
+        names = dict.fromkeys(("height", "width"), _SIZE)
+    try:
+        return {**values, "input": InputConfig(**own)}
+    except ValidationError as error:
+        raise wrong_options(error, names, _HINT) from error
+
+
+def _height_and_width(size: Any) -> dict[str, int]:
+    try:
+        height, width = (index(size),) * 2 if hasattr(size, "__index__") else map(index, size)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"{_SIZE} is {size!r}, which is no size in pixels.",
+            "Pass (height, width), such as (224, 224), or one number for a square.",
+        ) from None
+    return {"height": height, "width": width}

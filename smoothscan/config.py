@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from smoothscan.errors import ConfigError
 from smoothscan.result import FailOn
 from smoothscan.stored import ARCHITECTURE
 from smoothscan.vocabulary import SPACES, SpaceName
@@ -287,3 +289,27 @@ class ScanConfig(Frozen):
             **({} if self.spaces is None else {"spaces": tuple(name for name in SPACES if name in self.spaces)}),
         }
         return PROFILES[self.profile].model_copy(update=changes)
+
+
+def wrong_options(error: ValidationError, names: Mapping[str, str], hint: str) -> ConfigError:
+    """Return one error for everything that is wrong with options.
+
+    Args:
+        error: what pydantic says of a ScanConfig or InputConfig.
+        names: for each field the name under which the user wrote it; the field's own if it is left out.
+        hint: what to do about it.
+    """
+    problems = []
+    for detail in error.errors():
+        field = next((str(part) for part in detail["loc"] if part != "input"), None)
+        name = names.get(field, field) if field is not None else None
+        if name is None:  # a rule about several fields, such as mean and std
+            name = "the model's input" if error.title == InputConfig.__name__ else "the options"
+        if detail["type"] == "extra_forbidden":
+            message = "there is no such option"
+        elif detail["type"] == "tuple_type":
+            message = f"should be a list, such as [{detail['input']!r}]"
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+        problems.append(f"{name}: {message[0].lower()}{message[1:]}")
+    return ConfigError("; ".join(dict.fromkeys(problems)), hint)

@@ -7,6 +7,41 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
+from smoothscan.errors import ConfigError
+
+_ACCELERATORS = ("cuda", "mps", "xpu")
+
+
+def require_device(wanted: str) -> None:
+    """Make sure that this machine has the device that `wanted` names; `auto` always is some.
+
+    Raises:
+        ConfigError: it has not, or there is no such device at all.
+    """
+    if wanted == "auto" or _is_here(wanted):
+        return
+    here = ["cpu", *(f"{kind}:{n}" for kind in _ACCELERATORS for n in range(_count(kind)))]
+    raise ConfigError(
+        f"This machine has no device {wanted!r} that torch can use; it has {', '.join(here)}.",
+        "Pass one of these as --device, or leave it out; smoothscan doctor shows what torch sees here.",
+    )
+
+
+def _is_here(wanted: str) -> bool:
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:  # no name of a device
+        return False
+    return device.type == "cpu" or (device.index or 0) < _count(device.type)
+
+
+def _count(kind: str) -> int:
+    """Return how many devices of a kind there are, without starting any."""
+    try:
+        return int(torch.get_device_module(kind).device_count())
+    except RuntimeError:  # torch knows the name, and nothing else of it
+        return 0
+
 
 def pick_device(wanted: str) -> torch.device:
     """Return the device that `wanted` names; `auto` is the accelerator if there is one."""

@@ -75,7 +75,8 @@ def deliver(
         return result
     try:
         if config.write_back:
-            events.stage("write back", "tags and run")
+            if result.model.name or result.model.model_id or result.model.run_id:  # else there is nothing to write to
+                events.stage("write back", "tags and run")
             result = _written_back(result, config, scan_id)
         if config.set_alias is not None:
             result = _promoted(result, config, config.set_alias, events)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import smoothscan
 from smoothscan import ScanResult, UsageError
+from smoothscan.calling import _with_input
 from smoothscan.events import Silent
 from smoothscan.intake.memory import digest
 from tests.planted import CLASSES, SHAPE, TARGET, Gated, PlantedNet, images, write_images
@@ -290,6 +291,15 @@ def test_options_about_the_input_are_those_of_the_command_line(tmp_path: Path) -
         (PlantedNet(True), {"input": {"value_range": (0, 1)}}, "said twice"),
         (PlantedNet(True), {"labels": ("cat", "dog")}, f"2 label names .* {CLASSES} classes"),
         (PlantedNet(True), {"images": "folder"}, "which size of images"),
+        (PlantedNet(True), {"profle": "quick"}, r"^There is no option 'profle'\.$"),
+        ("models:/x/1", {"uri": "models:/x/2"}, "There is no option 'uri'"),
+        ("models:/x/1", {"memory": 2**30}, "There is no option 'memory'"),
+        ("models:/x/1", {"spaces": "l2"}, r"^spaces: should be a list, such as \['l2'\]$"),
+        ("models:/x/1", {"seed": -1, "profile": "x"}, "^profile: .*'quick', .*; seed: .* greater than or equal to 0$"),
+        ("models:/x/1", {"input_size": "32x32"}, "^input_size is '32x32', which is no size in pixels.$"),
+        ("models:/x/1", {"input_size": (1, 2, 3)}, "^input_size is "),
+        ("models:/x/1", {"input_size": 0}, "^input_size: .* greater than 0$"),
+        ("models:/x/1", {"std": (1.0,)}, "^the model's input: mean and std go together"),
     ],
 )
 def test_what_cannot_be_asked_for_is_a_usage_error(
@@ -297,8 +307,25 @@ def test_what_cannot_be_asked_for_is_a_usage_error(
 ) -> None:
     options = dict(options)
     pixels = images(12) if options.pop("images", None) is None else write_images(tmp_path, images(12))
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=says) as caught:
         scan(model, pixels, **options)
+    assert caught.value.hint
+    assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("profle", "profile"), ("memory", "memory_bytes"), ("input-size", "input_size")]
+)
+def test_who_mistypes_an_option_is_asked_which_one_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        scan("models:/x/1", **{name: 1})
+    assert caught.value.hint == f"Did you mean {meant}?"
+
+
+@pytest.mark.parametrize("size", [16, np.int64(16), (16, 16), [16, 16], torch.Size([16, 16])])
+def test_a_number_or_a_pair_is_a_size(size: Any) -> None:
+    asked = _with_input({"input_size": size, "channels": 3})["input"]
+    assert (asked.height, asked.width, asked.channels) == (16, 16, 3)
 
 
 def test_reports_are_written_for_a_module_as_well(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def page() -> str:
     others = [
         f"[`{context.command_path.removeprefix('smoothscan ')}`](cli.md#{'-'.join(context.command_path.split()[1:])})"
         for context, command in commands()
-        if "Exit codes" in (command.epilog or "") and context.parent is not None
+        if "Exit codes" in (command.epilog or "") and context.parent is not None and command.name != "check"
     ]
     rows = [[f"`{name}`", str(code), status, prose(text)] for name, code, status, text in _errors()]
     tags = [defined(f"`{PREFIX}{tag}`", f"tag-{tag}", [plain_but_code(text)]) for tag, text in TAGS.items()]

@@ -72,9 +72,10 @@ class SmoothscanEvaluator(ModelEvaluator):
                 images = values.pop("images", None) or gather(dataset.features_data, folder)
                 result = check(uri, images, folder / FOLDER, **values)
             except SmoothscanError as error:
-                raise MlflowException.invalid_parameter_value(f"{error.message} {error.hint}".rstrip()) from error
-            except ValueError as error:  # pydantic's, which names the option
-                raise MlflowException.invalid_parameter_value(f"evaluator_config of smoothscan: {error}") from error
+                of_an_option = isinstance(error.__cause__, ValueError)  # pydantic's, whose words alone do not say whose
+                whose = "evaluator_config of smoothscan: " if of_an_option else ""
+                told = f"{whose}{error.message} {error.hint}".rstrip()
+                raise MlflowException.invalid_parameter_value(told) from error
             measured = metrics(result)
             _log(run_id, measured, folder / FOLDER, model_id, dataset)
             artifacts = _artifacts(run_id, folder / FOLDER)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from smoothscan.cli.options import HeadedCommand
+from smoothscan.cli.options import EXIT_CODES, NOT_IN_FILES, HeadedCommand
 from smoothscan.cli.shared_options import (
     calibration_option,
     explain_option,
@@ -27,8 +27,9 @@ from smoothscan.cli.shared_options import (
 if TYPE_CHECKING:
     from smoothscan.cli.display import Display, Manner
     from smoothscan.cli.settings import Settings
+    from smoothscan.result import ScanResult
 
-_EXAMPLE = """\b
+_EPILOG = f"""\b
 Examples:
   smoothscan check models:/digits/3 --images clean-images/
   smoothscan check models:/traffic-signs@champion --images clean-images/ \\
@@ -36,13 +37,18 @@ Examples:
   smoothscan check models:/digits/3 --images clean-images/ --dry-run
   smoothscan check models:/digits/3 --images clean-images/ --explain
 
-Every option can also stand in smoothscan.toml, or in pyproject.toml under
-[tool.smoothscan], with underscores for hyphens; what describes the model's
-input stands in its table [input]. Options win over the file.
+\b
+Exit codes:
+{EXIT_CODES}
+All options but {", ".join(NOT_IN_FILES[:-1])} and
+{NOT_IN_FILES[-1]} can also stand in smoothscan.toml, or in pyproject.toml under
+[tool.smoothscan], with underscores for hyphens. What describes the model's
+input, apart from labels, stands in its table [input]; --input-size is called
+size there. The command line wins over the file.
 """
 
 
-@click.command(cls=HeadedCommand, epilog=_EXAMPLE)
+@click.command(cls=HeadedCommand, epilog=_EPILOG)
 @click.argument("uri")
 @scan_options
 @calibration_option
@@ -111,7 +117,7 @@ def check(
     """
     from smoothscan import checking
     from smoothscan.cli.display import listen
-    from smoothscan.cli.outcome import tell_of_the_registry
+    from smoothscan.cli.outcome import replaced, tell_of_the_registry
     from smoothscan.cli.settings import resolve
     from smoothscan.cli.summary import show_explanation, show_result
     from smoothscan.sinks.advice import exit_code
@@ -123,12 +129,25 @@ def check(
         if dry_run:
             click.echo(_preview(settings, events))
             ctx.exit(0)
+        before = _lying_in(settings.config.output_dir)
         result = checking.check(settings.config, events, settings.provenance, settings.input_sources)
-    show_result(result, settings.config)
+    show_result(result, settings.config, replaced=replaced(before, result))
     if explain:
         show_explanation(result)
     tell_of_the_registry(result)
     ctx.exit(exit_code(result))
+
+
+def _lying_in(folder: Path) -> ScanResult | None:
+    """Return the result that an earlier scan left in a folder; None if none did."""
+    from smoothscan.errors import SmoothscanError
+    from smoothscan.products import RESULT
+    from smoothscan.sources.result_file import read_result
+
+    try:
+        return read_result(folder / RESULT)
+    except SmoothscanError:
+        return None
 
 
 def _preview(settings: Settings, events: Display) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -14,8 +13,9 @@ from typing import NoReturn
 import click
 
 from smoothscan._version import __version__
-from smoothscan.cli.options import SuggestingGroup
+from smoothscan.cli.options import EXIT_CODES, SuggestingGroup
 from smoothscan.cli.standard_error import choose_manner, complain, end, misused, note
+from smoothscan.cli.streams import prepare_streams
 from smoothscan.errors import SmoothscanError
 
 BUG = 3
@@ -45,15 +45,9 @@ _COMMANDS = {
 """What each command does, by heading of the help; each is a file of this folder."""
 _NAMES = [name for section in _COMMANDS.values() for name in section]
 
-_EXIT_CODES = """\b
+_EPILOG = f"""\b
 Exit codes of check:
-  0  clean: no trigger found under this budget
-  1  flagged as suspicious or backdoored (see --fail-on)
-  2  usage error, nothing was scanned
-  3  the scan failed, or was refused as unsafe
-  4  inconclusive: the scan ran but cannot say
-  5  unsupported model
-
+{EXIT_CODES}
 \b
 Examples:
   smoothscan demo
@@ -89,7 +83,7 @@ class LazyGroup(SuggestingGroup):
                 formatter.write_dl([(name.ljust(width), text) for name, text in section.items()])
 
 
-@click.group(cls=LazyGroup, epilog=_EXIT_CODES, context_settings=_CONTEXT)
+@click.group(cls=LazyGroup, epilog=_EPILOG, context_settings=_CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name="smoothscan", message="%(prog)s %(version)s")
 def smoothscan() -> None:
     """Find backdoors in image classifiers of an MLflow registry, before they are deployed."""
@@ -102,9 +96,7 @@ class Terminated(KeyboardInterrupt):
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _on_sigterm)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a label that the terminal can not show must not end the scan
+    prepare_streams()
     # Set before MLflow is imported by whichever command needs it.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -129,10 +121,6 @@ def _run(arguments: list[str]) -> int:
         return _stopped(abort.__cause__)
     except KeyboardInterrupt as stop:
         return _stopped(stop)
-    except BrokenPipeError:
-        # The reader of our output went away. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BUG
     except Exception as error:
         _bug(error, verbose=verbose)
         return BUG

@@ -9,6 +9,18 @@ import click
 from smoothscan.sinks.text import plain
 from smoothscan.suggestions import did_you_mean
 
+EXIT_CODES = """\
+  0  clean: no trigger found under this budget
+  1  flagged as suspicious or backdoored (see --fail-on)
+  2  usage error, nothing was scanned
+  3  the scan failed, or was refused as unsafe
+  4  inconclusive: the scan ran but cannot say
+  5  unsupported model
+"""
+"""What `check` exits with, for the help."""
+NOT_IN_FILES = ("--config", "--explain", "--dry-run", "--progress", "--quiet", "--verbose")
+"""Options of `check` that cannot stand in a configuration file."""
+
 
 class SuggestingGroup(click.Group):
     """A group that asks whoever mistyped a command which one was meant."""

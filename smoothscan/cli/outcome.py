@@ -1,4 +1,4 @@
-"""The final result on standard output, in plain lines; `display.py` draws the same as a table on a terminal."""
+"""The final result on standard output, in plain lines; `summary.py` draws the same as a table on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.advice import advice, exit_code
 from smoothscan.sinks.explanation import explain
 from smoothscan.sinks.findings import beside, excused
-from smoothscan.sinks.text import count, number, percent, plain, shorten
+from smoothscan.sinks.text import count, moment, number, percent, plain, shorten
 from smoothscan.sinks.words import chances, hard_steps, kind, screened, share
 from smoothscan.verdict.calibration import ALPHA, Calibration
 
@@ -33,7 +33,9 @@ class Row:
     """Whether the class is held to be a target."""
 
 
-COMPARED = ("model", "verdict", "score", "target class", "highest transfer")
+INTERVAL = "95 % interval"
+"""Head of the column that a narrow terminal does without."""
+COMPARED = ("model", "verdict", "score", "target class", "easiest class")
 """Heads of the table of several models."""
 CALIBRATED = ("model", "anomaly R")
 """Heads of the table of a calibration's models."""
@@ -79,7 +81,7 @@ def why(result: ScanResult) -> list[str]:
 
 def columns(result: ScanResult) -> tuple[str, ...]:
     """Return the heads of the table of classes."""
-    return ("class", "score", "transfer", "95 % interval", f"budget for {share(result)}", "")
+    return ("class", "score", "transfer", INTERVAL, f"budget for {share(result)}", "")
 
 
 def searched(result: ScanResult) -> str:
@@ -108,13 +110,29 @@ def rows(classes: Sequence[ClassResult]) -> list[Row]:
     ]
 
 
-def closing(result: ScanResult, config: ScanConfig, report: Path | None = None) -> list[tuple[str, str]]:
+def replaced(before: ScanResult | None, result: ScanResult) -> str:
+    """Return whose results a scan replaced in its folder; empty where that was only an older scan of the same model.
+
+    Args:
+        before: what lay there.
+        result: the scan.
+    """
+    again = result.status == "completed" and before is not None and address(before) == address(result)
+    if before is None or before.status != "completed" or again:
+        return ""
+    return f"the results of {address(before)}, scanned {moment(before.finished_at)}; --output-dir keeps scans apart"
+
+
+def closing(
+    result: ScanResult, config: ScanConfig, report: Path | None = None, replaced: str = ""
+) -> list[tuple[str, str]]:
     """Return what follows the table: captions and texts.
 
     Args:
         result: the scan.
         config: how it was asked for.
         report: the file to open first; what `config` says if left out.
+        replaced: whose results it replaced; see the function of this name.
     """
     lines: list[tuple[str, str]] = [
         (state, _spaced(plain(f"{about}, {why}" if state != "open" else f"{about}: {why}")))
@@ -131,6 +149,8 @@ def closing(result: ScanResult, config: ScanConfig, report: Path | None = None) 
     if result.recalled:
         lines.append(("scanned", f"{result.finished_at}; --no-cache scans again"))
     lines.append(("report", plain(str(report or report_path(config)))))
+    if replaced:
+        lines.append(("replaced", plain(replaced)))
     if config.attest:
         lines.append(("attested", _attested(result, config)))
     if result.write_back.status == "done":
@@ -157,7 +177,7 @@ def report_path(config: ScanConfig) -> Path:
     return config.output_dir / (REPORT if "html" in config.formats else RESULT)
 
 
-def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None) -> str:
+def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None, replaced: str = "") -> str:
     """Return the outcome as plain lines, for logs and pipes; see `closing`."""
     lines = [f"model    {address(result)}", f"verdict  {verdict_line(result)}"]
     if result.score is not None:
@@ -172,7 +192,7 @@ def as_text(result: ScanResult, config: ScanConfig, report: Path | None = None) 
         if left_out(result):
             lines.append(left_out(result))
         lines.append("")
-    lines += [f"{caption:<8} {text}" for caption, text in closing(result, config, report)]
+    lines += [f"{caption:<8} {text}" for caption, text in closing(result, config, report, replaced)]
     return "\n".join(lines)
 
 
@@ -186,14 +206,23 @@ def explained(result: ScanResult) -> list[str]:
 
 def comparison(result: ScanResult) -> tuple[str, ...]:
     """Return the outcome as one row of a table of several models, in the order of `COMPARED`."""
-    highest = max((c.transfer_rate for c in result.classes), default=0.0)
     return (
         address(result),
         result.verdict or result.status,
         "-" if result.score is None else number(result.score),
         ", ".join(_name(result, index) for index in result.target_classes) or "-",
-        _spaced(percent(highest)),
+        _effort(result),
     )
+
+
+def _effort(result: ScanResult) -> str:
+    """Return what the easiest class needs to move images, as a share of what ordinary classes of the model need."""
+    best = max(result.classes, key=lambda c: (c.flagged, c.score, -c.index), default=None)
+    if best is None or best.e50 is None:
+        return "-"
+    largest = max((point.epsilon for c in result.classes for point in c.curve), default=best.epsilon)
+    ordinary = best.reference or largest
+    return ("under " if ordinary >= largest else "") + _spaced(f"{percent(best.e50 / ordinary)} of ordinary")
 
 
 def calibrated(calibration: Calibration) -> list[tuple[str, ...]]:

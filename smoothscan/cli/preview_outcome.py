@@ -111,8 +111,8 @@ def _cost(found: Preview, config: ScanConfig) -> str:
     per_pass = f"{number(1000 * cost.seconds_per_pass, 2)} ms a pass on {found.device} in {found.precision}"
     text = (
         f"about {_rounded(cost.total_passes):,} model passes and {duration(_rounded(cost.seconds))} ({per_pass}, "
-        f"batches of {found.batch_size}); an estimate: what is found decides how far a search goes, and whatever else "
-        "runs here how fast"
+        f"batches of {found.batch_size}); an estimate: how far a search goes depends on what it finds, and how fast on "
+        "what else runs on this machine"
     )
     return text if config.denoiser is None else f"{text}. What the denoiser takes comes on top"
 
@@ -147,7 +147,7 @@ def _files(config: ScanConfig) -> str:
     reports = [REPORTS[name] for name in config.formats if name != "json"]
     names = [RESULT, *reports, f"{PERTURBATIONS}/", *([ATTESTATION] if config.attest else [])]
     there = [name for name in PRODUCTS if (config.output_dir / name).exists()]
-    replaced = "; those of the scan that lies there go" if there else ""
+    replaced = "; what an earlier scan left there is replaced" if there else ""
     return f"{', '.join(names)} in {config.output_dir}{replaced}"
 
 

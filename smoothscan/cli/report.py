@@ -92,11 +92,8 @@ def report(
     formats = formats or (() if output_dir is None else ("html",))
     config = _config(found, output_dir or result.parent, formats, redact_images=redact_images)
     first = report_path(config) if "html" in formats else result
-    if "json" in formats and config.output_dir.resolve() == result.parent.resolve():
-        raise ConfigError(
-            f"--format json would write over the results of the scan in {config.output_dir}.",
-            "Leave it out, or pass another --output-dir.",
-        )
+    if config.output_dir.resolve() == result.parent.resolve():
+        _spare_the_scan(config)
     try:
         as_text(found, config, first)
         explained(found)
@@ -112,6 +109,23 @@ def report(
         show_explanation(found)
     tell_of_the_registry(found)
     ctx.exit(exit_code(found))
+
+
+def _spare_the_scan(config: ScanConfig) -> None:
+    """Refuse to replace in a scan's own folder what cannot be made again."""
+    from smoothscan.products import REPORT
+
+    if "json" in config.formats:
+        raise ConfigError(
+            f"--format json would write over the results of the scan in {config.output_dir}.",
+            "Leave it out, or pass another --output-dir.",
+        )
+    page = config.output_dir / REPORT
+    if "html" in config.formats and page.exists():
+        raise ConfigError(
+            f"--format html would write over {page}, and with it over images that are kept nowhere else.",
+            "Pass another --output-dir, or move the page away first.",
+        )
 
 
 def _judged(found: ScanResult, fail_on: FailOn | None, waivers: Path | None, baseline: Path | None) -> ScanResult:

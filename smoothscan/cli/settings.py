@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from smoothscan.cli.standard_error import warn
 from smoothscan.cli.tables import FIELDS, INPUT_FIELDS, ON, File, Given, find_file, read_file, spread
-from smoothscan.config import InputConfig, ScanConfig
+from smoothscan.config import InputConfig, ScanConfig, wrong_options
 from smoothscan.credentials import without_credentials
 from smoothscan.errors import ConfigError
 from smoothscan.publish import Provenance
@@ -23,6 +23,7 @@ from smoothscan.sources import registered_name
 
 OPTION = "option"
 """How a part of the input specification that came from the command line is marked in the result."""
+_HINT = "smoothscan check --help lists what each option takes"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Choices:
         try:
             config = ScanConfig(uri=uri, input=InputConfig(**given.inputs), **given.values)
         except ValidationError as error:
-            raise _readable(error, given.names) from None
+            raise wrong_options(error, given.names, _HINT) from None
         fields = [*given.inputs, *(["labels"] if "labels" in given.values else [])]
         sources = {each: OPTION if _is_option(given.names[each]) else str(self.origin) for each in fields}
         provenance = Provenance(command_line(config, labels_file), _anchor(config.sarif_anchor, self.file))
@@ -89,7 +90,7 @@ class Choices:
         try:
             return ScanConfig(uri="", input=InputConfig(**given.inputs), **values)
         except ValidationError as error:
-            raise _readable(error, given.names) from None
+            raise wrong_options(error, given.names, _HINT) from None
 
     def _merged(self, which: Sequence[bool]) -> tuple[Given, Path | None]:
         merged = self.general
@@ -243,19 +244,6 @@ def _read_options(options: Mapping[str, Any]) -> Given:
             given.values[FIELDS[key]] = not value if off else value
             given.names[FIELDS[key]] = _option("format" if parameter == "formats" else parameter)
     return given
-
-
-def _readable(error: ValidationError, names: Mapping[str, str]) -> ConfigError:
-    """One message for everything that is wrong, by the names under which the user wrote it."""
-    problems = []
-    for detail in error.errors():
-        field = next((str(part) for part in detail["loc"] if part != "input"), None)
-        message = detail["msg"].removeprefix("Value error, ")
-        name = names.get(field, field) if field is not None else None
-        if name is None:  # a rule about several fields, such as mean and std
-            name = "the model's input" if error.title == InputConfig.__name__ else "the options"
-        problems.append(f"{name}: {message[0].lower()}{message[1:]}")
-    return ConfigError("; ".join(dict.fromkeys(problems)), "smoothscan check --help lists what each option takes")
 
 
 def _is_option(name: str) -> bool:

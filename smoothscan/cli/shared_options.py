@@ -61,7 +61,10 @@ fleet_option = under("Many models")
 """Makes an option of the sixth group."""
 
 images_option = scan_option(
-    "--images", type=click.Path(path_type=Path), metavar="DIR", help="Folder of clean images; no labels needed."
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of clean images, two dozen or more; no labels needed.",
 )
 """Which images."""
 model_options = _together(
@@ -207,8 +210,8 @@ machine_options = _together(
         "--time-budget",
         type=Parsed("TIME", parse_seconds),
         metavar="TIME",
-        help="When to come to an end with what is found until then, inconclusive if that is too little; the same "
-        "command goes on from there.",
+        help="End the scan after this time with what was found until then; inconclusive if that is too little. The "
+        "same command goes on from there.",
     ),
     machine_option(
         "--no-cache",
@@ -219,7 +222,7 @@ machine_options = _together(
         "--cache-dir",
         type=click.Path(file_okay=False, path_type=Path),
         metavar="DIR",
-        help="Folder where scans are kept for that (default: smoothscan in your folder of caches).",
+        help="Folder where finished and stopped scans are kept (default: smoothscan in your folder of caches).",
     ),
 )
 """What a scan may use."""

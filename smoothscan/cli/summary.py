@@ -16,6 +16,7 @@ from smoothscan.cli import sweep_outcome
 from smoothscan.cli.outcome import (
     CALIBRATED,
     COMPARED,
+    INTERVAL,
     address,
     aligned,
     as_text,
@@ -56,13 +57,15 @@ _TONES: dict[words.Tone, str] = {
     "unknown": "bold magenta",
     "failed": "bold magenta",
 }
+_WIDEST = 1000
+"""Columns that no table needs."""
 _STATES = {"ok": "", "warning": "yellow", "problem": "bold red"}
 
 
-def show_result(result: ScanResult, config: ScanConfig, report: Path | None = None) -> None:
+def show_result(result: ScanResult, config: ScanConfig, report: Path | None = None, *, replaced: str = "") -> None:
     """Print the outcome on standard output: a table on a terminal, else plain lines; see `outcome.closing`."""
     if not sys.stdout.isatty():
-        print(as_text(result, config, report), flush=True)
+        print(as_text(result, config, report, replaced), flush=True)
         return
     console = Console(highlight=False)
     style = _TONES[words.tone(result)]
@@ -75,16 +78,31 @@ def show_result(result: ScanResult, config: ScanConfig, report: Path | None = No
         console.print(Text(f"  {reason}"))
     if result.classes:
         console.print(Text(f"  Kind of trigger: {searched(result)}", style="dim"))
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
-        for name in columns(result):
-            table.add_column(name, justify="left" if name in ("class", "") else "right")
-        for row in rows(result.classes):
-            table.add_row(*map(Text, row.cells), style="bold red" if row.flagged else None)
-        console.print(table)
+        table = _table_of_classes(result)
+        fits = console.measure(table, options=console.options.update_width(_WIDEST)).maximum <= console.width
+        console.print(table if fits else _table_of_classes(result, narrow=True))
         if left_out(result):
             console.print(Text(left_out(result), style="dim"))
-    for caption, text in closing(result, config, report):
+    for caption, text in closing(result, config, report, replaced):
         console.print(Text.assemble((f"{caption:<8} ", "dim"), text))
+
+
+def _table_of_classes(result: ScanResult, *, narrow: bool = False) -> Table:
+    """Return the most suspect classes, a line each; only a label that is too long for the terminal takes more.
+
+    Args:
+        result: the scan.
+        narrow: whether to do without intervals, and with a second line of heads.
+    """
+    heads = columns(result)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    kept = [position for position, head in enumerate(heads) if not (narrow and head == INTERVAL)]
+    for head in (heads[position] for position in kept):
+        shown = head.replace("budget ", "budget\n") if narrow else head
+        table.add_column(shown, justify="left" if head in ("class", "") else "right", no_wrap=head != "class")
+    for row in rows(result.classes):
+        table.add_row(*(Text(row.cells[position]) for position in kept), style="bold red" if row.flagged else None)
+    return table
 
 
 def show_explanation(result: ScanResult) -> None:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from smoothscan.cli.options import NOT_IN_FILES
 from smoothscan.cli.values import (
     parse_bytes,
     parse_formats,
@@ -264,8 +265,15 @@ def _value(key: str, value: Any, folder: Path, origin: str) -> Any:
 def _known(key: str, keys: list[str], origin: str, prefix: str) -> None:
     if key in keys:
         return
-    if not prefix and key in (*INPUT_FIELDS, "input_size"):
+    option = "--" + key.replace("_", "-")
+    if option in NOT_IN_FILES:
+        hint = f"pass {option} on the command line; a file cannot say that"
+    elif not prefix and key in (*INPUT_FIELDS, "input_size"):
         hint = f"write {key.removeprefix('input_')} in the table [input]"
+    elif prefix and key == "input_size":
+        hint = "write size"
+    elif prefix and key in FIELDS:
+        hint = f"write {key} outside of the table [input], above it"
     elif (close := close_to(key, keys)) is not None:
         hint = f"did you mean {prefix}{close}?"
     else:

@@ -42,7 +42,7 @@ def check_enough(clean: Tensor, n_classes: int, n_synthesis: int, n_screening: i
         raise TooFewImagesError(
             f"{len(clean)} usable images are too few: up to {2 * n_synthesis} are needed for synthesis{screening} and "
             f"{MIN_HELD_OUT} to test on.",
-            f"Add clean images to the folder; {needed} are enough, 100 make the intervals narrow.",
+            f"Pass more clean images; {needed} are enough, 100 make the intervals narrow.",
         )
     members = torch.bincount(clean, minlength=n_classes)
     crowded = int(members.argmax())

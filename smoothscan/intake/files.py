@@ -94,8 +94,15 @@ def from_files(workspace: Path, config: ScanConfig, input_sources: Mapping[str, 
         workspace: empty folder that is removed after the scan.
         config: names the model.
         input_sources: where each part of `config.input` that the user gave comes from.
+
+    Raises:
+        ConfigError: this machine has no such device.
     """
     folder = workspace / "model"
     folder.mkdir()
     with model_host(workspace, folder, device=config.device, time_limit=config.time_limit) as host:
+        if config.device != "auto":
+            from smoothscan.devices import require_device  # torch is slow to import, and a recalled scan does without
+
+            require_device(config.device)
         yield FromFiles(host, folder, input_sources)

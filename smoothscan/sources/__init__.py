@@ -32,6 +32,7 @@ def fetch(uri: str, into: Path, *, tracking_uri: str | None, registry_uri: str |
         RegistryError: the server or the artifact store did not answer, or refused.
         ModelLoadError: the files can not be taken over, such as a symbolic link that leaves the folder.
         UnsupportedModelError: it is stored in no way that the scanner knows.
+        ConfigError: the URI is none that a model can have.
 
     Where the model was resolved before that happened, `model_of(error)` says which one it is.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smoothscan.config import ScanConfig
-from smoothscan.errors import DenoiserError, ScanFailedError
+from smoothscan.errors import ConfigError, DenoiserError, ScanFailedError
 from smoothscan.events import Events
 from smoothscan.sources import is_local
 from smoothscan.sources.local_folder import local_path
@@ -174,6 +174,6 @@ def _from_mlflow(uri: str, into: Path, tracking_uri: str | None, registry_uri: s
 
     try:
         MlflowRegistry(tracking_uri, registry_uri).bring(uri, into, events)
-    except ScanFailedError as error:
+    except (ConfigError, ScanFailedError) as error:
         raise DenoiserError(f"The denoiser cannot be fetched. {error.message}", error.hint) from error
     return into

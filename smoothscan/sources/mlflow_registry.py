@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from smoothscan.errors import ModelNotFoundError, RegistryError
+from smoothscan.errors import ConfigError, ModelNotFoundError, RegistryError
 from smoothscan.events import Events
 from smoothscan.result import ModelInfo
 from smoothscan.sources import registry_hints
 from smoothscan.sources.interface import Artifact, about
 from smoothscan.sources.mlflow_errors import is_missing, mlflow_exception, reported, shown
 from smoothscan.sources.model_folder import pin
+from smoothscan.suggestions import close_to
 from smoothscan.surroundings import environment
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ _RESOLVING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEO
 """MLflow's own settings keep trying a server that is down for minutes; a gate should say so within seconds."""
 _DOWNLOADING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 _LOGGED_MODEL = re.compile(r"m-[0-9a-f]{32}")
+_HANDED_OUT = "/mlflow-artifacts/artifacts"
+"""What stands in the address of files that an MLflow server hands out itself."""
+_FORMS = (
+    "models:/<name>/<version>, models:/<name>@<alias>, models:/<name>/latest, models:/m-<id>, runs:/<run>/<model>, a "
+    "folder, or the URI of an artifact store such as s3://<bucket>/<path>"
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,7 @@ class MlflowRegistry:
         Raises:
             ModelNotFoundError: no such model, version, alias or run, or no MLmodel file there.
             RegistryError: the server or the artifact store did not answer, or refused.
+            ConfigError: the URI is none that a model can have.
             ModelLoadError: the files can not be pinned.
             UnsupportedModelError: it is stored in no way that the scanner knows.
         """
@@ -68,6 +76,7 @@ class MlflowRegistry:
         Raises:
             ModelNotFoundError: no such model, version, alias or run.
             RegistryError: the server or the artifact store did not answer, or refused.
+            ConfigError: the URI is none that a model can have.
         """
         with environment(_RESOLVING), reported(uri):
             resolver = _Resolver(*client_of(self._tracking_uri, self._registry_uri))
@@ -116,6 +125,7 @@ class _Resolver:
         if scheme == "runs":
             return self._run(uri, rest.strip("/"))
         if scheme != "models":
+            _require_store(uri, scheme)
             return _Pinned(resolved_uri=uri, location=uri)
         body = rest.strip("/")
         if _LOGGED_MODEL.fullmatch(body):
@@ -252,6 +262,24 @@ class _Resolver:
                 f"There are no files at {shown(location)}.",
                 "Check the path; it may be a folder of another machine, out of reach from here.",
             )
+
+
+def _require_store(uri: str, scheme: str) -> None:
+    """Refuse a URI that no artifact store is behind, of which MLflow would complain in words about its own insides."""
+    from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
+
+    if scheme in ("http", "https") and _HANDED_OUT not in uri:
+        raise ConfigError(
+            f"{shown(uri)} is the address of a server, not that of a model.",
+            f"Pass an MLflow server as --tracking-uri; a model is {_FORMS}.",
+        )
+    known = get_registered_artifact_repositories()
+    if scheme not in known:
+        meant = close_to(scheme, known)
+        question = "" if meant is None else f"Did you mean {shown(meant + uri.removeprefix(scheme))}? "
+        raise ConfigError(
+            f"{shown(uri)} is no URI of a model: none begins with '{scheme}:'.", f"{question}A model is {_FORMS}."
+        )
 
 
 def _require_database(uri: str) -> None:

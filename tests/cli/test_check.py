@@ -15,7 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
+from smoothscan.exhibits import Exhibits
 from smoothscan.result import ScanResult
+from smoothscan.sinks.json_file import JsonSink
+from tests.sinks.samples import SAMPLES
 
 from .program import ENVIRONMENT, Digits, Run, command
 
@@ -237,8 +240,13 @@ def test_an_unknown_model_is_a_failed_scan_with_a_result(
     smoothscan: Run, work: Path, image_folder: Path, registry: Any
 ) -> None:
     uri = registry.tracking_uri
+    (work / "smoothscan-report").mkdir()
+    JsonSink().write(SAMPLES["clean"]().result, Exhibits(), work / "smoothscan-report")
     done = smoothscan("check", "models:/nobody/1", *images_option(image_folder), "--tracking-uri", uri)
     assert done.returncode == 3, done.stderr
+    assert "] write: " in done.stderr
+    assert "write back" not in done.stderr, "there is nothing that could be written to"
+    assert "replaced the results of models:/" in done.stdout
     assert "failed: the model was not examined" in done.stdout
     result = read(work / "smoothscan-report")
     assert (result["status"], result["verdict"], result["error"]["type"]) == ("failed", None, "ModelNotFoundError")

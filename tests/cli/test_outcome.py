@@ -5,13 +5,25 @@ from typing import Any, get_args
 
 import pytest
 
-from smoothscan.cli.outcome import aligned, as_text, calibrated, rows, smallest_p, verdict_line, why
+from smoothscan.cli.outcome import (
+    COMPARED,
+    aligned,
+    as_text,
+    calibrated,
+    comparison,
+    replaced,
+    rows,
+    smallest_p,
+    verdict_line,
+    why,
+)
 from smoothscan.config import ScanConfig
 from smoothscan.errors import Status
 from smoothscan.gate import judge
 from smoothscan.result import (
     CalibrationUse,
     ClassResult,
+    CurvePoint,
     ErrorInfo,
     ModelInfo,
     Promotion,
@@ -208,6 +220,42 @@ def test_a_calibration_says_how_small_a_p_value_it_allows(n: int, said: str) -> 
     assert len(lines) == n
     assert lines[-1] == ("models:/m/0", "0.000")
     assert lines[0] == (f"models:/m/{n - 1}", f"{(n - 1) / 8:.3f}"), "the most anomalous first"
+
+
+def test_whose_results_were_replaced_is_said_unless_they_are_older_ones_of_the_same_model() -> None:
+    there = result(finished_at="2026-11-29T10:00:00+00:00")
+    assert replaced(None, result()) == ""
+    assert replaced(there, result()) == ""
+    assert replaced(result(status="failed", verdict=None), result(model=ModelInfo(uri="models:/y/1"))) == ""
+    for now in (result(model=ModelInfo(uri="models:/y/1")), result(status="failed", verdict=None)):
+        text = replaced(there, now)
+        assert text.startswith("the results of models:/x/1, scanned 2026-11-29 10:00 UTC")
+        assert f"replaced {text}" in as_text(now, CONFIG, replaced=text)
+    assert "replaced" not in as_text(result(), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (({"score": 0.9, "e50": 5.0, "reference": 25.0, "flagged": True}, {"e50": 25.0}), "20 % of ordinary"),
+        (({"score": 0.3, "e50": 15.0, "reference": 25.0}, {"e50": 25.0}), "60 % of ordinary"),
+        # a flagged class comes before one with a higher score, as in the list of classes
+        (({"score": 0.9, "e50": 20.0}, {"e50": 5.0, "reference": 25.0, "flagged": True}), "20 % of ordinary"),
+        # ordinary classes that moved nothing need more than the largest budget that was tried
+        (({"score": 0.9, "e50": 10.0, "reference": 40.0}, {"e50": None}), "under 25 % of ordinary"),
+        (({"score": 0.9, "e50": 10.0, "reference": None}, {"e50": None}), "under 25 % of ordinary"),
+        (({"score": 0.0, "e50": None}, {"e50": None}), "-"),
+        ((), "-"),
+    ],
+)
+def test_models_are_compared_by_what_their_easiest_class_needs(classes: tuple[dict[str, Any], ...], said: str) -> None:
+    """Transfer would not do: with a large enough change most images move in any model."""
+    curve = tuple(
+        CurvePoint(sigma=0.1, epsilon=epsilon, hits=0, n_images=9, transfer_rate=0.0) for epsilon in (10.0, 40.0)
+    )
+    found = tuple(class_result(index, curve=curve, **{"score": 0.0, **each}) for index, each in enumerate(classes))
+    row = comparison(result(classes=found))
+    assert dict(zip(COMPARED, row, strict=True))["easiest class"] == said
 
 
 def test_columns_are_aligned() -> None:

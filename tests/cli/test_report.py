@@ -78,8 +78,8 @@ def test_the_page_shows_the_triggers_that_are_saved_beside_the_result(tmp_path: 
 
 def test_of_a_scan_without_images_the_page_shows_the_trigger_alone(tmp_path: Path) -> None:
     for name in ("backdoored", "patch"):
-        report(saved(SAMPLES[name](), tmp_path, redact=True), "--format", "html")
-        page = (tmp_path / "report.html").read_text()
+        report(saved(SAMPLES[name](), tmp_path / name, redact=True), "--format", "html")
+        page = (tmp_path / name / "report.html").read_text()
         assert page.count('src="data:image/png;base64,') == 1
         assert "Images are redacted" in page
 
@@ -122,6 +122,21 @@ def test_a_result_is_not_written_over(tmp_path: Path) -> None:
     before = path.read_bytes()
     assert "write over" in refused(report(path, "--format", "json")).message
     assert path.read_bytes() == before
+
+
+def test_the_page_of_the_scan_itself_is_not_written_over(tmp_path: Path) -> None:
+    """It shows held-out images, which a page that is made later cannot."""
+    path = saved(SAMPLES["clean"](), tmp_path)
+    page = tmp_path / "report.html"
+    page.write_text("the page of the scan")
+    for words in (["--format", "html"], ["--format", "html,sarif"], ["--output-dir", tmp_path]):
+        error = refused(report(path, *words))
+        assert "report.html" in error.message
+        assert "--output-dir" in error.hint
+    assert {each.name for each in tmp_path.iterdir()} == {"result.json", "report.html", "perturbations"}
+    assert page.read_text() == "the page of the scan"
+    assert report(path, "--format", "sarif").exit_code == 0, "what holds no images is made again"
+    assert report(path, "--output-dir", tmp_path / "out").exit_code == 0
 
 
 def test_the_stored_gate_stands_until_it_is_asked_anew(tmp_path: Path) -> None:

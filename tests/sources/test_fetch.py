@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from smoothscan.errors import (
+    ConfigError,
     ModelLoadError,
     ModelNotFoundError,
     RegistryError,
@@ -342,3 +343,31 @@ def test_an_error_knows_the_version_that_it_is_about(registry: Any, tmp_path: Pa
 )
 def test_which_uris_are_folders(uri: str, local: bool) -> None:
     assert is_local(uri) is local
+
+
+@pytest.mark.parametrize(
+    ("uri", "message", "hint"),
+    [
+        ("model:/tiny-pt2/1", "none begins with 'model:'", "Did you mean models:/tiny-pt2/1?"),
+        ("Models:/tiny-pt2/1", "none begins with 'Models:'", "Did you mean models:/tiny-pt2/1?"),
+        ("run:/abc/model", "none begins with 'run:'", "Did you mean runs:/abc/model?"),
+        ("zebra:tiny-pt2", "none begins with 'zebra:'", "A model is models:/<name>/<version>"),
+        ("https://me:secret@example.org/m", "https://example.org/m is the address of a server", "--tracking-uri"),
+    ],
+)
+def test_what_can_be_no_model_is_told_from_one_that_is_not_there(
+    uri: str, message: str, hint: str, registry: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        get(uri, tmp_path, registry.tracking_uri)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert ("Did you mean" in caught.value.hint) is ("Did you mean" in hint)
+    assert "secret" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize("scheme", ["http", "mlflow-artifacts", "s3"])
+def test_stores_of_mlflow_are_asked(scheme: str, registry: Any, tmp_path: Path) -> None:
+    """Their answer, whatever it is, comes from the store."""
+    with pytest.raises(RegistryError):
+        get(f"{scheme}://127.0.0.1:9/api/2.0/mlflow-artifacts/artifacts/m", tmp_path, registry.tracking_uri)
