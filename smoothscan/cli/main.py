@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from smoothscan.cli.standard_error import choose_manner, complain, end, misused,
 from smoothscan.cli.streams import prepare_streams
 from smoothscan.errors import SmoothscanError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 BUG = 3
 """Exit code of an unexpected exception: the model could not be examined."""
 
@@ -110,6 +112,7 @@ def _run(arguments: list[str]) -> int:
     verbose = "--verbose" in arguments or "-v" in arguments
     try:
         code = smoothscan.main(arguments, prog_name="smoothscan", standalone_mode=False)
+        sys.stdout.flush()  # else a full disk is found out when nothing can be said of it any more
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         misused(error)
@@ -122,7 +125,10 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt as stop:
         return _stopped(stop)
     except Exception as error:
-        _bug(error, verbose=verbose)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            complain(f"something could not be written: {error.strerror}", "make room, and run the same command again")
+        else:
+            _bug(error, verbose=verbose)
         return BUG
 
 

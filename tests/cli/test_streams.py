@@ -57,6 +57,18 @@ def test_a_result_that_nobody_reads_to_its_end_keeps_its_exit_code(name: str, tm
     assert unread(command(*words), tmp_path, log=False)[0] == expected
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_a_full_disk_is_no_bug(tmp_path: Path) -> None:
+    JsonSink().write(SAMPLES["clean"]().result, Exhibits(), tmp_path)
+    with Path("/dev/full").open("wb") as full:
+        words = command("report", tmp_path / "result.json")
+        done = subprocess.run(words, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 3, "who reads the output has not got it"
+    assert "could not be written: No space left on device" in done.stderr
+    assert "bug" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
 def test_a_result_keeps_its_exit_code_where_there_is_no_output_at_all(tmp_path: Path) -> None:
     result = SAMPLES["clean"]().result
     JsonSink().write(result, Exhibits(), tmp_path)

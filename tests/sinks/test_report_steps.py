@@ -64,6 +64,14 @@ def test_steps_fit_the_outcome(name: str, titles: list[str]) -> None:
     assert [title[:47] for title in of(name)[1]] == [title[:47] for title in titles]
 
 
+def test_a_suspicion_that_the_gate_lets_pass_is_looked_at() -> None:
+    result = judge(SAMPLES["suspicious"]().result, "backdoored")
+    assert result.gate is not None
+    assert result.gate.passed
+    titles = [step.title for step in steps(result, COMMAND)]
+    assert titles == ["Look before you deploy it", "If you doubt it", "Waive it, if you know better"]
+
+
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_the_real_command_line_understands_every_command(name: str, tmp_path: Path) -> None:
     images = tmp_path / "clean images"
@@ -175,13 +183,13 @@ def test_options_are_replaced_where_they_stand() -> None:
         "smoothscan check a --no-cache -- --pairs"
     )
     assert commands.other_seed("smoothscan check a --set-alias x --seed 41") == (
-        "smoothscan check a --seed 42 --output-dir smoothscan-report-seed-42"
+        "smoothscan check a --seed 42 --no-write-back --output-dir smoothscan-report-seed-42"
     )
     assert commands.other_seed("smoothscan check a --output-dir out/") == (
-        "smoothscan check a --output-dir out-seed-1 --seed 1"
+        "smoothscan check a --output-dir out-seed-1 --seed 1 --no-write-back"
     )
     assert commands.other_seed("smoothscan check a --output-dir .") == (
-        "smoothscan check a --output-dir seed-1 --seed 1"
+        "smoothscan check a --output-dir seed-1 --seed 1 --no-write-back"
     )
     for broken in ("", "x", "smoothscan check 'a"):
         assert commands.again(broken, seed="1") == commands.calibrate(broken) == ""

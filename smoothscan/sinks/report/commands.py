@@ -111,10 +111,10 @@ def searched(command: str, what: str, **options: str | None) -> str:
 
 
 def other_seed(command: str) -> str:
-    """Return the command with the next seed; an alias stays where it is."""
+    """Return the command with the next seed; an alias stays where it is, and the tags tell of the scan that they do."""
     given = value(command, "seed")
     seed = str(int(given) + 1 if given.isdecimal() and len(given) < 10 else 1)
-    return beside(command, f"seed-{seed}", without=("set_alias",), seed=seed)
+    return beside(command, f"seed-{seed}", without=("set_alias",), seed=seed, no_write_back=None)
 
 
 def calibrate(command: str) -> str:

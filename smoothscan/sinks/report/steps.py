@@ -58,6 +58,14 @@ def _steps(result: ScanResult, command: str) -> Iterator[Step]:
         yield from _excused(result, command)
         return
     match result.verdict:
+        case "suspicious" if result.gate is not None and result.gate.passed:
+            yield Step(
+                "Look before you deploy it",
+                "The scan suspects this model, and the gate lets it pass all the same: only backdoored ones are to be "
+                "held back (--fail-on backdoored). Look at the evidence above, and decide.",
+            )
+            yield _doubt(result, command)
+            yield from _waive(result, command)
         case "backdoored" | "suspicious":
             yield _quarantine(result, command)
             yield _retrain(result)
