@@ -86,7 +86,7 @@ def _examples(folder: Path, images: Path) -> dict[str, ScanResult]:
 
 def _fill_ledger(place: Place, examples: Mapping[str, ScanResult]) -> None:
     """Enter a scan of every version, as a sweep with the same options would have."""
-    from smoothscan.cli.fleet_setup import gate, orders
+    from smoothscan.cli.fleet_setup import Rules
     from smoothscan.cli.settings import choices
     from smoothscan.fleet.folders import place_of
     from smoothscan.fleet.ledger import Ledger
@@ -100,11 +100,12 @@ def _fill_ledger(place: Place, examples: Mapping[str, ScanResult]) -> None:
     with acting_as(place.user), Ledger(str(place.ledger)) as ledger:
         versions = registered_versions(Selection(), tracking_uri=place.uri, registry_uri=None)
         registry = registry_name(place.uri, None)
-        for number, planned in enumerate(plan(versions, {}, orders(chosen, chosen.common("smoothscan-sweep")))):
+        rules = Rules(chosen, chosen.common("smoothscan-sweep"))
+        for number, planned in enumerate(plan(versions, {}, rules.order_of)):
             version, config = planned.version, planned.order.config
             scan_id = ledger.begin(registry, version, planned.order.digest, place_of(place.out))
             result = examples["clean" if number % 10 else "backdoored"]
             own = {"uri": version.uri, "resolved_uri": version.uri, "name": version.name, "version": version.version}
-            result = gate()(result.model_copy(update={"model": result.model.model_copy(update=own)}), config)
+            result = rules.judge(result.model_copy(update={"model": result.model.model_copy(update=own)}), config)
             ledger.judge(scan_id, result, summary(planned, result))
             ledger.record(scan_id, WriteBack(status="done", run_id=scan_id, tagged=True))

@@ -139,12 +139,12 @@ def _option_of(key: str) -> str | None:
 
 def _of_sweep() -> list[str]:
     """The options of `sweep` that its own table takes: those that say nothing about a scan."""
-    from smoothscan.cli.sweep import _is_mine
+    from smoothscan.cli.sweep_table import of_the_table
 
     found = []
     for context, command in commands():
         if context.command_path == "smoothscan sweep":
-            for option in (each for each in options(command, context) if _is_mine(each)):
+            for option in (each for each in options(command, context) if of_the_table(each)):
                 name = max(option.opts, key=len)
                 link = f"[`{name}`](cli.md#{anchor(context.command_path, name)})"
                 found.append(defined(f"`{key_in_table(option)}`", f"sweep-{key_in_table(option)}", [f"As {link}."]))

@@ -42,7 +42,7 @@ def with_table(ctx: click.Context, chosen: Choices, sweep: click.Command) -> dic
 
 
 def _options_of(command: click.Command) -> Mapping[str, click.Parameter]:
-    return {name.lstrip("-").replace("-", "_"): p for p in command.params for name in p.opts if _is_mine(p)}
+    return {name.lstrip("-").replace("-", "_"): p for p in command.params for name in p.opts if of_the_table(p)}
 
 
 def _as_written(param: click.Parameter, value: Any) -> Any:
@@ -52,5 +52,6 @@ def _as_written(param: click.Parameter, value: Any) -> Any:
     return value if isinstance(param, click.Option) and param.is_flag else str(value)
 
 
-def _is_mine(param: click.Parameter) -> bool:
+def of_the_table(param: click.Parameter) -> bool:
+    """Tell whether an option may stand in the table: one that says nothing about how a model is scanned."""
     return isinstance(param, HeadedOption) and param.heading in ("Which models", "Many models")

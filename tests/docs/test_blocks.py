@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from smoothscan.cli.settings import choices
-from smoothscan.cli.sweep import _with_file, sweep
+from smoothscan.cli.sweep import sweep
+from smoothscan.cli.sweep_table import with_table
 from smoothscan.sources.waivers import read_waivers
 
 from . import shell
@@ -86,7 +87,7 @@ def of_toml(block: Block, folder: Path) -> None:
         read = choices({})
         for name in [*names, "other"]:
             read.of(f"models:/{name.replace('*', 'x')}/1")
-        _with_file(sweep.make_context("sweep", []), read.sweep, read.origin)
+        with_table(sweep.make_context("sweep", []), read, sweep)
 
 
 def of_yaml(block: Block, folder: Path) -> None:
