@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from smoothscan.errors import ConfigError
 from smoothscan.result import FailOn
 from smoothscan.stored import ARCHITECTURE
-from smoothscan.vocabulary import SPACES, SpaceName
+from smoothscan.vocabulary import MOST_SECONDS, SPACES, SpaceName
 
 ProfileName = Literal["quick", "standard", "paper"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -210,9 +210,9 @@ class ScanConfig(Frozen):
     """CPU threads of the model; None for all cores."""
     memory_bytes: Annotated[int, Field(ge=2**26)] = 2**29
     """Memory for the activations of one batch, in bytes; sets the batch size."""
-    time_limit: Annotated[float, Field(gt=0)] = 3600.0
+    time_limit: Annotated[float, Field(gt=0, le=MOST_SECONDS)] = 3600.0
     """Seconds after which the scan is stopped and counts as failed."""
-    time_budget: Annotated[float, Field(gt=0)] | None = None
+    time_budget: Annotated[float, Field(gt=0, le=MOST_SECONDS)] | None = None
     """Seconds in which the scan comes to an end with what it has found until then; None for as long as it takes."""
     cache: bool = True
     """Whether to use the result of the same scan done before, and to go on from one that was stopped."""

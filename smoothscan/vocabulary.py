@@ -9,6 +9,8 @@ from typing import Literal
 
 OUR_TAGS = "smoothscan."
 """How our tags in a registry begin."""
+MOST_SECONDS = 100 * 365 * 86400
+"""Longest time span that means anything; far longer ones are no times that Python can compute with."""
 
 SpaceName = Literal["l2", "patch", "frequency", "smooth", "warp", "tone"]
 

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from smoothscan.suggestions import did_you_mean
-from smoothscan.vocabulary import SPACES, SpaceName
+from smoothscan.vocabulary import MOST_SECONDS, SPACES, SpaceName
 
 FORMATS = ("html", "json", "sarif", "junit", "markdown")
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _TIMES = {"": 1, "S": 1, "M": 60, "H": 3600, "D": 86400}
-_MOST_SECONDS = 100 * 365 * 86400
-"""Longest time span that means anything; far longer ones are no times that Python can compute with."""
 _NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
@@ -40,7 +38,7 @@ def parse_seconds(text: str) -> float:
         ValueError: `text` is no such time span.
     """
     seconds = _with_unit(text, _TIMES, "a time span such as 90s, 30m, 2h or 7d")
-    if seconds > _MOST_SECONDS:
+    if seconds > MOST_SECONDS:
         raise ValueError(f"{text!r} is more than 100 years; write a time span such as 90s, 30m, 2h or 7d")
     return seconds
 

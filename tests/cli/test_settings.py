@@ -367,6 +367,14 @@ def test_the_command_repeats_the_scan() -> None:
     assert parse(*words).config == first.config
 
 
+@pytest.mark.parametrize("key", ["time_limit", "time_budget"])
+@pytest.mark.parametrize("value", ["1e12", "inf", "nan", "0", "-1", "'99999999999999d'"])
+def test_a_time_that_is_none_is_told(key: str, value: str) -> None:
+    Path("smoothscan.toml").write_text(f"images = 'x'\n{key} = {value}\n")
+    with pytest.raises(ConfigError, match=key.replace("_", "[-_]")):
+        parse()
+
+
 def test_the_command_holds_no_credentials() -> None:
     command = parse("--images", "x", "--tracking-uri", "https://user:secret@server/mlflow").provenance.command
     assert "secret" not in command
