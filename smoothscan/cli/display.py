@@ -35,11 +35,17 @@ class Display(Events, Protocol):
     def note(self, message: str) -> None:
         """Something that belongs into every log."""
 
+    def beneath(self, lines: Sequence[str]) -> None:
+        """What is under way at the moment, in place of what was before."""
+
 
 class SilentDisplay(Silent):
     """Shows nothing."""
 
     def note(self, message: str) -> None:
+        """Ignore."""
+
+    def beneath(self, lines: Sequence[str]) -> None:
         """Ignore."""
 
 
@@ -89,6 +95,9 @@ class PlainDisplay:
     def warning(self, message: str) -> None:
         """Print the message, marked."""
         self._line(f"warning: {message}")
+
+    def beneath(self, lines: Sequence[str]) -> None:
+        """Ignore: a log tells of what has ended."""
 
     def _line(self, text: str) -> None:
         self._last = time.monotonic()
@@ -153,6 +162,11 @@ class LiveDisplay:
                 "-" if ranked.e50 is None else f"{ranked.e50:.2f}",
             )
         self._live.update(Group(self._bar, table))
+
+    def beneath(self, lines: Sequence[str]) -> None:
+        """Show the lines under the bar."""
+        shown = [Text(f"  {shorten(line, _DETAIL)}", style="dim", no_wrap=True, overflow="ellipsis") for line in lines]
+        self._live.update(Group(self._bar, *shown))
 
     def info(self, message: str) -> None:
         """Print the message above the bar, in a verbose log only."""

@@ -184,6 +184,10 @@ class Told:
         """Pass on."""
         self._display.warning(message)
 
+    def under_way(self, uris: Sequence[str]) -> None:
+        """Show what is scanned at the moment."""
+        self._display.beneath(uris)
+
     def settled(self, standing: Standing, done: int, total: int) -> None:
         """Say how a version stands."""
         self._display.note(f"{done}/{total}  {settled(standing)}")

@@ -115,6 +115,9 @@ class JsonDisplay:
         self._told = now
         write("progress", stage=self._stage, done=done, total=total, eta_seconds=self._clock.left(done, total))
 
+    def beneath(self, lines: Sequence[str]) -> None:
+        """Ignore: each end is told, and each beginning in a verbose log."""
+
     def ranking(self, classes: Sequence[Ranked]) -> None:
         """Write the most suspect classes."""
         shown = [

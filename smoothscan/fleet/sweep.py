@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -64,6 +64,9 @@ class SweepOptions(Frozen):
 
 class Watcher(Events, Protocol):
     """Is told of the sweep as a whole."""
+
+    def under_way(self, uris: Sequence[str]) -> None:
+        """These versions are scanned at the moment."""
 
     def settled(self, standing: Standing, done: int, total: int) -> None:
         """A version is done, the `done`-th of `total` that there is something to do for."""
@@ -171,6 +174,8 @@ class Sweep:
             tasks = [_Task(each) for each in planned if each.due or (self._options.check_files and each.known)]
             self._waiting.extend(tasks)
             self._watcher.stage("scan", f"{len(tasks)} of {len(planned)} versions, {self._engine.describe()}")
+            if tasks:
+                self._watcher.progress(0, len(tasks))
             for outcome in self._engine.run(self._take, self._tell_recorded):
                 self._tell_recorded()
                 self._settle(outcome)
@@ -210,6 +215,7 @@ class Sweep:
                 self._settle(Outcome(job=job, ended="scanned"))
             else:
                 self._watcher.info(f"scanning {job.config.uri}")
+                self._tell_under_way()
                 return job
         return None
 
@@ -241,6 +247,7 @@ class Sweep:
     def _settle(self, outcome: Outcome) -> None:
         job = outcome.job
         task = self._under_way.pop(job.scan_id)
+        self._tell_under_way()
         if outcome.ended == "unchanged":
             self._ledger.forget(job.scan_id)
             self._tell(self.standings[task.planned.version.uri])
@@ -387,6 +394,9 @@ class Sweep:
             shutil.rmtree(path, ignore_errors=True)
         for folder in (self._work, self._options.output_dir):
             remove_drafts(folder)
+
+    def _tell_under_way(self) -> None:
+        self._watcher.under_way([task.planned.version.uri for task in self._under_way.values()])
 
     def _tell_recorded(self, *, wait: bool = False) -> None:
         while (standing := self._recorder.take(wait=wait)) is not None:

@@ -56,6 +56,19 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_terminal_shows_what_is_under_way() -> None:
+    stream = io.StringIO()
+    with LiveDisplay(Console(file=stream, force_terminal=True, width=60, color_system=None), verbose=False) as display:
+        display.stage("scan", "2 versions")
+        display.progress(0, 2)
+        display.beneath(["models:/signs/3", "models:/\x1b[31mred/1", f"models:/{'long' * 50}/1"])
+    text = stream.getvalue()
+    for part in ("0%", "  models:/signs/3", "red/1"):
+        assert part in text
+    assert "\x1b[31m" not in text
+    assert all(line.count("long") < 20 for line in text.splitlines()), "a name takes one line, whatever its length"
+
+
 def test_a_terminal_gets_a_bar_and_the_five_most_suspect_classes() -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=100, color_system=None)

@@ -53,6 +53,9 @@ def test_the_first_sweep_scans_all_the_second_none_a_new_version_one(world: Worl
     assert {each.action for each in standings.values()} == {"scanned"}
     assert {each.due for each in standings.values()} == {"never scanned"}
     assert [(done, total) for _, _, done, total in watch.settlings] == [(1, 3), (2, 3), (3, 3)]
+    assert max(map(len, watch.seen_under_way)) == engine.room
+    assert {uri for uris in watch.seen_under_way for uri in uris} == {one, two, three}
+    assert watch.seen_under_way[-1] == ()
     world.assert_consistent(one, two, three)
     standing = standings[one]
     assert (standing.verdict, standing.exit_code, standing.passed, standing.attempts) == ("clean", 0, True, 1)

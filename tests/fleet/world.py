@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,12 @@ class Watch(Silent):
 
     def __init__(self) -> None:
         self.settlings: list[tuple[str, str, int, int]] = []
+        self.seen_under_way: list[tuple[str, ...]] = []
         self.warnings: list[str] = []
         self.infos: list[str] = []
+
+    def under_way(self, uris: Sequence[str]) -> None:
+        self.seen_under_way.append(tuple(uris))
 
     def settled(self, standing: Standing, done: int, total: int) -> None:
         self.settlings.append((standing.uri, standing.action, done, total))
