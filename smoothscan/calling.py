@@ -137,7 +137,7 @@ def _with_input(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _height_and_width(size: Any) -> dict[str, int]:
     try:
-        height, width = (index(size),) * 2 if hasattr(size, "__index__") else map(index, size)
+        height, width = map(index, size) if hasattr(size, "__len__") else (index(size),) * 2
     except (TypeError, ValueError):
         raise ConfigError(
             f"{_SIZE} is {size!r}, which is no size in pixels.",

@@ -20,7 +20,7 @@ from smoothscan.result import (
     Waiver,
 )
 from smoothscan.sinks import words
-from smoothscan.sinks.findings import SET_ASIDE_ONLY, blocks, fingerprint, identity, severity, subject
+from smoothscan.sinks.findings import OF_OTHERS, SET_ASIDE_ONLY, blocks, fingerprint, identity, severity, subject
 from smoothscan.sinks.text import number
 from smoothscan.verdict.obstacles import hidden
 from smoothscan.verdict.suspicions import suspicions, untold
@@ -222,7 +222,7 @@ class _Book:
                     f"and does not hold for this model ({self.result.model.digest})."
                 )
         if others:
-            yield f"{len(others)} of {len(self.waivers)} waivers are bound to the files of other models."
+            yield f"{len(others)} of {len(self.waivers)}{OF_OTHERS}"
         if self.baseline is not None:
             for finding in found:
                 why = self._not_known(finding)

@@ -14,8 +14,9 @@ from smoothscan.result import ClassResult, ScanResult
 from smoothscan.sinks.advice import advice, exit_code
 from smoothscan.sinks.explanation import explain
 from smoothscan.sinks.findings import beside, excused
+from smoothscan.sinks.ranking import ranked
 from smoothscan.sinks.text import count, moment, number, percent, plain, shorten
-from smoothscan.sinks.words import chances, hard_steps, kind, screened, share
+from smoothscan.sinks.words import chances, hard_steps, kind, ordinary_budget, screened, share
 from smoothscan.verdict.calibration import ALPHA, Calibration
 
 _LISTED = 10  # classes in the table; flagged ones come on top of that
@@ -92,8 +93,7 @@ def searched(result: ScanResult) -> str:
 
 def rows(classes: Sequence[ClassResult]) -> list[Row]:
     """Return the most suspect classes as texts, most suspect first; every flagged class is among them."""
-    ordered = sorted(classes, key=lambda c: (not c.flagged, -c.score, c.index))
-    shown = [c for position, c in enumerate(ordered) if c.flagged or position < _LISTED]
+    shown = [c for position, c in enumerate(ranked(classes)) if c.flagged or position < _LISTED]
     return [
         Row(
             (
@@ -217,12 +217,11 @@ def comparison(result: ScanResult) -> tuple[str, ...]:
 
 def _effort(result: ScanResult) -> str:
     """Return what the easiest class needs to move images, as a share of what ordinary classes of the model need."""
-    best = max(result.classes, key=lambda c: (c.flagged, c.score, -c.index), default=None)
+    best = next(iter(ranked(result.classes)), None)
     if best is None or best.e50 is None:
         return "-"
-    largest = max((point.epsilon for c in result.classes for point in c.curve), default=best.epsilon)
-    ordinary = best.reference or largest
-    return ("under " if ordinary >= largest else "") + _spaced(f"{percent(best.e50 / ordinary)} of ordinary")
+    needed, at_least = ordinary_budget(best, result)
+    return ("under " if at_least else "") + _spaced(f"{percent(best.e50 / needed)} of ordinary")
 
 
 def calibrated(calibration: Calibration) -> list[tuple[str, ...]]:

@@ -123,7 +123,7 @@ def _spare_the_scan(config: ScanConfig) -> None:
     page = config.output_dir / REPORT
     if "html" in config.formats and page.exists():
         raise ConfigError(
-            f"--format html would write over {page}, and with it over images that are kept nowhere else.",
+            f"--format html would write over {page}, which may show images that are kept nowhere else.",
             "Pass another --output-dir, or move the page away first.",
         )
 

@@ -92,11 +92,14 @@ _PATHS = (
     "cache_dir",
 )
 ON = ("write_back", "cache")
+"""Keys that are on unless the file says false or the option with `--no-` is given."""
 _TRUSTED = {
     "allow_model_code": "it would make the scan run foreign code: pass --allow-model-code, or --config {}",
     "cache_dir": "a result that lies there would pass for this scan's: pass --cache-dir, or --config {}",
 }
-_SERVERS = ("tracking_uri", "registry_uri")
+"""Keys that only a file may have which the user named, and why."""
+_SERVERS = ("tracking_uri", "registry_uri", "denoiser")
+"""Keys that can name a server, which MLflow then sends the user's credentials to."""
 _CREDENTIALS = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
@@ -106,7 +109,6 @@ _CREDENTIALS = (
 """Variables that MLflow sends to the server that it is told of, or makes what it sends of."""
 _KEPT = "~/.mlflow/credentials"
 """Where MLflow finds them otherwise."""
-"""Keys that are on unless the file says false or the option with `--no-` is given."""
 
 
 @dataclass(frozen=True)
@@ -223,11 +225,14 @@ def _refuse(key: str, value: Any, origin: str, *, path: Path, options: Collectio
     Raises:
         ConfigError: it may not.
     """
-    if key in _TRUSTED and value:
+    if key in _TRUSTED and value is not False:
         raise ConfigError(f"{origin} asks for {key}, but was not named on the command line", _TRUSTED[key].format(path))
     known = [name for name in _CREDENTIALS if os.environ.get(name)]
     known += [_KEPT] if Path(_KEPT).expanduser().is_file() else []
-    if known and key in _SERVERS and not {key, "tracking_uri"} & set(options):
+    # A folder, an id of a hub, and what lies in the registry are no servers of their own.
+    is_server = key in _SERVERS and (key != "denoiser" or "://" in str(value))
+    decided = {key} if key == "denoiser" else {key, "tracking_uri"}
+    if known and is_server and not decided & set(options):
         raise ConfigError(
             f"{origin} sets {key}, but was not named on the command line: that server would get the credentials of "
             f"{' and '.join(known)}",

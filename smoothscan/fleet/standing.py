@@ -10,7 +10,7 @@ from smoothscan.fleet.ledger import Entry
 from smoothscan.fleet.plan import Planned
 from smoothscan.posture import Action, Standing
 from smoothscan.result import ScanResult, WriteBack
-from smoothscan.sinks.findings import set_aside, state, subject
+from smoothscan.sinks.findings import own_notes, set_aside, state, subject
 from smoothscan.sinks.mlflow_registry import VALID_FOR
 from smoothscan.sources.inventory import Registered
 
@@ -63,7 +63,7 @@ def found(result: ScanResult) -> dict[str, Any]:
         "exit_code": gate.exit_code if gate else None,
         "waived": sum(finding.state == "waived" for finding in gate.findings) if gate else 0,
         "set_aside": tuple(f"{subject(finding)} is {state(finding)}." for finding in set_aside(result)),
-        "gate_notes": gate.notes if gate else (),
+        "gate_notes": own_notes(gate) if gate else (),
         "model_digest": result.model.digest,
         "config_digest": result.config_digest,
         "scanned_at": finished.isoformat(timespec="seconds"),

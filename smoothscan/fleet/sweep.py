@@ -30,7 +30,7 @@ from smoothscan.posture import Standing
 from smoothscan.products import REPORT
 from smoothscan.publish import clear_up, deliver, is_of, read_there
 from smoothscan.result import ModelInfo, ScanResult, WriteBack
-from smoothscan.sinks.mlflow_registry import worse_since
+from smoothscan.sinks.mlflow_registry import WORSE, worse_since
 from smoothscan.sources.inventory import Registered, Selection, registered_versions, registry_name
 
 _TRANSIENT = frozenset({"RegistryError", "ModelHostError"})
@@ -161,11 +161,11 @@ class Sweep:
             SmoothscanError: registry, ledger or engine cannot be reached, or the results cannot be written.
         """
         assert self._engine is not None
-        planned = self.look()
-        self._place = place_of(self._options.output_dir)
-        self._clear()
-        self._recorder = Recorder(self._registry)
         try:
+            planned = self.look()
+            self._place = place_of(self._options.output_dir)
+            self._clear()
+            self._recorder = Recorder(self._registry)
             recorded = self._record_what_was_left(planned)
             self._tell_recorded(wait=True)  # before a version among them is scanned anew, into the same folder
             for each in planned:
@@ -305,8 +305,10 @@ class Sweep:
         """Tell where the registry's tags say that somebody has found worse since."""
         if not (worse := worse_since(planned.version.tags, standing)):
             return standing
-        message = f"The tags tell of a later scan that this ledger does not know: {worse}. They are left as they are."
+        message = WORSE.format(worse)
         self._watcher.warning(f"{standing.uri}: {message} --rescan scans it here.")
+        if standing.write_back.status != "done":
+            return standing
         return standing.model_copy(update={"write_back": standing.write_back.model_copy(update={"message": message})})
 
     def _put_right(self, kept: list[Planned]) -> None:
@@ -329,16 +331,17 @@ class Sweep:
                     self._begin_to_put_right(each, why)
             if (standing := self._recorder.take(wait=True)) is None:
                 break
+            tried = standing is not self.standings[standing.uri]  # else there was nothing to do after all
             self.standings[standing.uri] = standing
             done += 1
             self._watcher.progress(done, len(wrong))
             in_vain = 0 if standing.rewritten else in_vain + (standing.name not in refused)
-            if standing.write_back.status == "failed":
+            if tried and standing.write_back.status == "failed":
                 refused.setdefault(standing.name, standing)
-        if refused:
-            first = next(iter(refused.values()))
-            left = f" {len(wrong) - done} others were not tried." if len(wrong) > done else ""
-            self._watcher.warning(f"{first.uri} is not written back: {first.write_back.message}.{left}")
+        for standing in [*refused.values()][:1]:
+            self._watcher.warning(f"{standing.uri} is not written back: {standing.write_back.message}.")
+        if done < len(wrong):
+            self._watcher.warning(f"{len(wrong) - done} other earlier results were not tried.")
 
     def _begin_to_put_right(self, planned: Planned, why: Amiss) -> None:
         standing = self.standings[planned.version.uri]

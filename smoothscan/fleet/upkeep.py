@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal, TypeVar
 
+from pydantic import ValidationError
+
 from smoothscan.config import ScanConfig
 from smoothscan.errors import SmoothscanError
 from smoothscan.exhibits import Exhibits
@@ -13,9 +15,10 @@ from smoothscan.files import make_folder
 from smoothscan.fleet.ledger import Ledger
 from smoothscan.fleet.plan import Order, Planned
 from smoothscan.posture import Standing
-from smoothscan.products import PRODUCTS, RESULT
+from smoothscan.products import PRODUCTS, REPORT, RESULT
 from smoothscan.publish import clear_up, deliver_again, is_of, publish, write_again
-from smoothscan.result import ScanResult, WriteBack
+from smoothscan.result import Gate, ScanResult, WriteBack
+from smoothscan.sinks.findings import own_notes
 from smoothscan.sinks.json_file import JsonSink
 from smoothscan.sinks.mlflow_registry import known_tags, tag_again, worse_since
 
@@ -34,7 +37,7 @@ def amiss(planned: Planned, standing: Standing) -> Amiss | None:
     """
     entry = planned.known
     ours = standing.action == "kept" and entry is not None and entry.state == "recorded" and standing.status is not None
-    if not ours or not planned.order.config.write_back or worse_since(planned.version.tags, standing):
+    if not ours or not planned.order.config.write_back:
         return None
     match standing.write_back.status:
         case "failed" | "off":  # it may have been turned on since
@@ -42,7 +45,7 @@ def amiss(planned: Planned, standing: Standing) -> Amiss | None:
         case "done":
             present = planned.version.tags
             right = all(present.get(tag) == value for tag, value in known_tags(standing).items())
-            return None if right else "tags changed"
+            return None if right or worse_since(present, standing) else "tags changed"
         case "not_applicable":
             return None
 
@@ -68,6 +71,8 @@ def or_broken(write: Callable[[], _Item]) -> _Item | WriteBack:
 def bring_up_to_date(order: Order, result: ScanResult, there: Mapping[str, Any]) -> None:
     """See that the folder of a version tells of its newest scan, and what the gate says of it now.
 
+    The page of a scan stays: its held-out images are kept nowhere else. It says until when a waiver holds.
+
     Args:
         order: how the version is scanned.
         result: the scan, judged.
@@ -81,9 +86,21 @@ def bring_up_to_date(order: Order, result: ScanResult, there: Mapping[str, Any])
     if not is_of(there, result.config_digest, result.finished_at):  # it is new, or another machine did the scan
         clear_up(make_folder(folder))
         publish([JsonSink()], result, Exhibits(), folder, replace=PRODUCTS)
-    elif result.gate is not None and result.gate.model_dump(mode="json") != there.get("gate"):
-        formats, redact = ("json", *config.formats), config.redact_images
+    elif _says(result.gate) != _says(_gate_of(there)):
+        kept = {"html"} if (folder / REPORT).exists() else set()
+        formats, redact = {"json", *config.formats} - kept, config.redact_images
         write_again(result, folder / RESULT, folder, formats, order.provenance, redact_images=redact)
+
+
+def _gate_of(there: Mapping[str, Any]) -> Gate | None:
+    try:
+        return Gate.model_validate(there.get("gate"))
+    except ValidationError:
+        return None
+
+
+def _says(gate: Gate | None) -> tuple[Any, ...]:
+    return () if gate is None else (gate.passed, gate.exit_code, gate.fail_on, gate.findings, own_notes(gate))
 
 
 def in_turn(items: Sequence[_Item], group: Callable[[_Item], str], day: date) -> list[_Item]:

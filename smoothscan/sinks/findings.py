@@ -13,6 +13,8 @@ _VERSION = "smoothscan/1"
 SET_ASIDE_ONLY = "Nothing that was found counts, but the scan cannot say whether there is more."
 """What is said where waivers and baseline cover all findings, and something kept the scan from looking everywhere."""
 
+OF_OTHERS = " waivers are bound to the files of other models."
+"""End of the gate's note on the waivers in a file that other models are meant by."""
 _LATER = "The first waiver ends on {}; from the next day on it counts for nothing."
 
 
@@ -25,6 +27,11 @@ def gate_of(result: ScanResult) -> Gate:
     if result.gate is None:
         raise ValueError("the result was not judged: smoothscan.gate.judge comes first")
     return result.gate
+
+
+def own_notes(gate: Gate) -> tuple[str, ...]:
+    """Return the gate's notes without that on waivers of other models: in one file for many, it is in every result."""
+    return tuple(note for note in gate.notes if not note.endswith(OF_OTHERS))
 
 
 def identity(model: ModelInfo) -> str:

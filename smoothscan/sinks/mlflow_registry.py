@@ -1,13 +1,14 @@
 """Writes a result back to MLflow: tags on the model version, and a run in the experiment `smoothscan`.
 
-Tags are for people to read. Whoever may edit a model may edit its tags, so nothing here decides anything.
+Tags are for people to read. Whoever may edit a model may edit its tags, so none decides what is scanned, or whether a
+model passes; a worse verdict of a later scan keeps an older one from being written over it, and that is all.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,13 @@ from smoothscan.sinks.text import instant, plain
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+WORSE = "The tags tell of a later scan, which found worse: {}. They are left as they are."
+"""What is said where tags are not written, with the word that stands there."""
 SCAN_ID = f"{PREFIX}scan_id"
 """Tag by which the run of one scan is found again."""
 VALID_FOR = timedelta(days=90)
 """How long a verdict holds before the model should be examined again."""
+_CLOCKS_DIFFER = timedelta(minutes=5)
 _WORDS: tuple[tuple[str, ...], ...] = (
     ("clean",),
     ("inconclusive", "unsupported", "refused", "timed_out", "failed"),
@@ -64,7 +68,7 @@ def write_back(
 
     problems: list[str] = []
     run_id: str | None = None
-    tagged = False
+    tagged, note = False, "" if registered else "The model is not registered, so there is no version to tag."
     with runs.quick_and_quiet():
         try:
             client = MlflowClient(tracking_uri, registry_uri)
@@ -78,15 +82,14 @@ def write_back(
             problems.append(f"{what}: {runs.reason(error)}")
         if registered:
             try:
-                _tag(client, result, run_id)
-                tagged = True
+                _, worse = _tag(client, result, run_id)
+                tagged, note = not worse, WORSE.format(worse) if worse else ""
             except Exception as error:
                 problems.append(f"the model version could not be tagged: {runs.reason(error)}")
     if problems:
         done = [text for text, is_done in ((f"run {run_id} is there", run_id), ("the tags are set", tagged)) if is_done]
         message = "; ".join(problems) + (f" ({', '.join(done)})" if done else "")
         return WriteBack(status="failed", run_id=run_id, tagged=tagged, message=message)
-    note = "" if registered else "The model is not registered, so there is no version to tag."
     return WriteBack(status="done", run_id=run_id, tagged=tagged, message=note)
 
 
@@ -126,7 +129,9 @@ def worse_since(present: Mapping[str, str], known: ScanResult | Standing) -> str
     ours = _found(known, None)["verdict"] or ""
     later, own = instant(present.get(f"{PREFIX}scanned_at")), instant(_scanned_at(known))
     is_worse = _BADNESS.get(said, -1) > _BADNESS.get(ours, -1)
-    return said if is_worse and later is not None and own is not None and later > own else ""
+    # A time that is still to come is forged; clocks may differ a little.
+    is_later = later is not None and own is not None and own < later < datetime.now(UTC) + _CLOCKS_DIFFER
+    return said if is_worse and is_later else ""
 
 
 def _scanned_at(known: ScanResult | Standing) -> str | None:
@@ -157,21 +162,19 @@ def tag_again(result: ScanResult, *, tracking_uri: str | None, registry_uri: str
     before = result.write_back
     with runs.quick_and_quiet():
         try:
-            client = MlflowClient(tracking_uri, registry_uri)
-            present = client.get_model_version(str(result.model.name), str(result.model.version)).tags
-            if worse_since(present, result):  # by a scan since the registry was listed
-                return None
-            changed = _tag(client, result, before.run_id)
+            changed, _ = _tag(MlflowClient(tracking_uri, registry_uri), result, before.run_id)
         except Exception as error:
             message = f"the tags were changed, and could not be put right: {runs.reason(error)}"
             return before.model_copy(update={"status": "failed", "tagged": False, "message": message})
     return before if changed else None
 
 
-def _tag(client: MlflowClient, result: ScanResult, run_id: str | None) -> bool:
-    """Set the tags that a version does not have yet; return whether there were any."""
+def _tag(client: MlflowClient, result: ScanResult, run_id: str | None) -> tuple[bool, str]:
+    """Set the tags that a version does not have yet; return whether there were any, and what is worse and stays."""
     name, version = str(result.model.name), str(result.model.version)
     present = client.get_model_version(name, version).tags
+    if worse := worse_since(present, result):
+        return False, worse
     changed = False
     # The verdict comes first: should the server be lost half-way, no older `clean` is left standing.
     for tag, value in version_tags(result, run_id).items():
@@ -183,7 +186,7 @@ def _tag(client: MlflowClient, result: ScanResult, run_id: str | None) -> bool:
         else:
             client.set_model_version_tag(name, version, key, wanted)
         changed = True
-    return changed
+    return changed, ""
 
 
 def _open_run(client: MlflowClient, result: ScanResult, scan_id: str | None) -> str:

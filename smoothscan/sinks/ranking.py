@@ -1,4 +1,4 @@
-"""The order in which classes are shown, wherever they are."""
+"""The order in which classes are shown: on pages, in notebooks, on the terminal."""
 
 from __future__ import annotations
 

@@ -73,10 +73,8 @@ def grouped(models: Sequence[Standing]) -> dict[Group, int]:
 
 def why(model: Standing) -> str:
     """Return why a version stands as it does; who answers for it, and which waiver does not hold, come first."""
-    # That waivers of other models are in the same file is nothing to tell in every line.
-    notes = (note for note in model.gate_notes if note.startswith(("The waiver of ", "A waiver of ")))
     aside = (sentence[:1].upper() + sentence[1:] for sentence in model.set_aside)
-    return " ".join(filter(None, (*aside, *notes, model.reason)))
+    return " ".join(filter(None, (*aside, *model.gate_notes, model.reason)))
 
 
 def badge(model: Standing) -> str:

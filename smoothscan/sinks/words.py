@@ -385,11 +385,12 @@ def chances(result: ScanResult) -> str:
 
 def ordinary(c: ClassResult, result: ScanResult) -> str:
     """Return the budget that ordinary classes need; a lower bound if it is the largest that was tried."""
-    budget, at_least = _ordinary(c, result)
+    budget, at_least = ordinary_budget(c, result)
     return f"{at_least}{SPACES[result.space].of(budget)}"
 
 
-def _ordinary(c: ClassResult, result: ScanResult) -> tuple[float, str]:
+def ordinary_budget(c: ClassResult, result: ScanResult) -> tuple[float, str]:
+    """Return the budget that ordinary classes need beside a class, and `more than ` where it was the largest tried."""
     largest = max((p.epsilon for o in result.classes for p in o.curve), default=c.epsilon)
     budget = largest if c.reference is None else c.reference
     return budget, "more than " if budget >= largest else ""
@@ -414,7 +415,7 @@ def found(c: ClassResult, result: ScanResult) -> str:
 def compared(c: ClassResult, result: ScanResult) -> str:
     """Return how a class's budget compares with those of the model's other classes."""
     words, images = SPACES[result.space], f"{share(result)} of the images"
-    budget, at_least = _ordinary(c, result)
+    budget, at_least = ordinary_budget(c, result)
     others = f"ordinary classes of this model need {at_least}{words.of(budget)}"
     if c.e50 is None:
         largest = max((p.epsilon for p in c.curve), default=c.epsilon)

@@ -185,6 +185,7 @@ def test_a_named_file_replaces_the_one_found_and_its_paths_start_at_its_folder()
         ("seed = = 1", "cannot be read", ""),
         ("allow_model_code = true", "allow_model_code", "--allow-model-code"),
         ("cache_dir = 'kept'", "asks for cache_dir, but was not named", "--cache-dir, or --config smoothscan.toml"),
+        ("cache_dir = ''", "asks for cache_dir, but was not named", "--cache-dir"),
         ("[[model]]\nname = 'digits'\ncache-dir = 'kept'", "model digits asks for cache_dir", "--config"),
     ],
 )
@@ -220,7 +221,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatc
     return monkeypatch
 
 
-@pytest.mark.parametrize("key", ["tracking_uri", "registry-uri"])
+@pytest.mark.parametrize("key", ["tracking_uri", "registry-uri", "denoiser"])
 @pytest.mark.parametrize("name", [*CREDENTIALS, "~/.mlflow/credentials"])
 @pytest.mark.parametrize("table", ["", "[[model]]\nname = 'digits'\n"])
 def test_a_file_that_nobody_named_sends_credentials_nowhere(
@@ -240,6 +241,16 @@ def test_a_file_that_nobody_named_sends_credentials_nowhere(
     assert getattr(parse("--images", "x", "--config", "smoothscan.toml").config, field) == "http://elsewhere"
     config = parse("--images", "x", f"--{field.replace('_', '-')}", "http://mine").config
     assert getattr(config, field) == "http://mine"
+
+
+@pytest.mark.parametrize("denoiser", ["models:/denoiser/1", "org/denoiser", "there"])
+def test_a_denoiser_that_is_on_no_other_server_may_be_in_any_file(nobody: pytest.MonkeyPatch, denoiser: str) -> None:
+    nobody.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    configure(f"denoiser = '{denoiser}'\n")
+    assert parse("--images", "x").config.denoiser == denoiser
+    configure("denoiser = 'mlflow-artifacts://elsewhere/x'\n")
+    with pytest.raises(ConfigError, match="sets denoiser"):
+        parse("--images", "x", "--tracking-uri", "http://mine")
 
 
 @pytest.mark.parametrize("table", ["", "[[model]]\nname = 'digits'\n"])

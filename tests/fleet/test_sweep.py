@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from smoothscan import publish as publishing
-from smoothscan.errors import ConfigError, OutputError
+from smoothscan.errors import ConfigError, OutputError, RegistryError
 from smoothscan.fleet import sweep as module
 from smoothscan.fleet import upkeep
 from smoothscan.fleet.engines.interface import Job, Outcome
@@ -622,21 +622,21 @@ def test_a_waiver_that_expired_is_told_everywhere(world: World) -> None:
     assert (standing.passed, "is waived by ann until" in standing.set_aside[0]) == (True, True)
     assert world.written(uri)["gate"]["passed"]
     folder = world.out / "bad" / "1"
-    pictures = {path: path.read_bytes() for path in (folder / "perturbations").iterdir()}
+    pictures = {path: path.read_bytes() for path in [folder / "report.html", *(folder / "perturbations").iterdir()]}
     world.waivers = (waiver.model_copy(update={"expires": datetime.now(UTC).date() - timedelta(days=1)}),)
     standing = world.sweep()[uri]
     assert (standing.passed, standing.set_aside) == (False, ())
     assert any("expired on" in note for note in standing.gate_notes)
     assert "expired on" in why(standing)
     assert not world.written(uri)["gate"]["passed"]
-    for name in ("junit.xml", "report.html"):
-        text = (folder / name).read_text()
-        assert "expired on" in text
-        assert "waived by ann until" not in text
-    assert {path: path.read_bytes() for path in pictures} == pictures
-    before = (folder / "report.html").stat().st_mtime_ns
+    text = (folder / "junit.xml").read_text()
+    assert "expired on" in text
+    assert "waived by ann until" not in text
+    assert {path: path.read_bytes() for path in pictures} == pictures, "images that are kept nowhere else stay"
+    before = (folder / "junit.xml").stat().st_mtime_ns
+    world.waivers += (waiver.model_copy(update={"model_digest": "sha256:" + "0" * 64}),)
     world.sweep()
-    assert (folder / "report.html").stat().st_mtime_ns == before, "what is right already is not written again"
+    assert (folder / "junit.xml").stat().st_mtime_ns == before, "a waiver of another model changes nothing here"
 
 
 class TestWhatTheRegistrySaysWrongly:
@@ -734,10 +734,10 @@ class TestWhatTheRegistrySaysWrongly:
         watch = Watch()
         standings = world.sweep(watch=watch)
         assert IN_VAIN <= len(refusing) <= IN_VAIN + 3, "and those that were under way by then"
-        (warning,) = watch.warnings
+        warning, warning_of_the_rest = watch.warnings
         assert "is not written back: " in warning
         assert "you may only read" in warning
-        assert f"{len(more) - len(refusing)} others were not tried." in warning
+        assert warning_of_the_rest == f"{len(more) - len(refusing)} other earlier results were not tried."
         assert {each.rewritten for each in standings.values()} == {""}
 
     def test_models_that_nobody_may_write_hold_up_no_others(
@@ -776,7 +776,7 @@ class TestWhatTheRegistrySaysWrongly:
     def test_a_later_scan_that_found_worse_is_not_overruled(self, world: World, bad: str, word: str) -> None:
         """`smoothscan check` writes tags, but knows nothing of a sweep's ledger."""
         good = "models:/good/1"
-        later = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
+        later = (datetime.now(UTC) + timedelta(minutes=1)).isoformat(timespec="seconds")
         self.tampered(world, good, verdict=word, scanned_at=later, run_id="1" * 32)
         watch = Watch()
         standing = world.sweep(watch=watch)[good]
@@ -801,8 +801,24 @@ class TestWhatTheRegistrySaysWrongly:
         assert world.sweep()[bad].rewritten == "tags changed"
         assert world.tags(bad) == before
 
-    def test_a_worse_word_of_an_older_scan_is_no_later_one(self, world: World, bad: str) -> None:
-        self.tampered(world, "models:/good/1", verdict="backdoored", scanned_at="2020-01-01T00:00:00+00:00")
+    def test_nor_by_what_is_written_late(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        (uri,) = world.register("late")
+        with monkeypatch.context() as broken:
+            broken.setattr(mlflow_registry, "_fill_run", _refuse)
+            broken.setattr(mlflow_registry, "_tag", _refuse)
+            world.sweep()
+        later = (datetime.now(UTC) + timedelta(minutes=1)).isoformat(timespec="seconds")
+        self.tampered(world, uri, verdict="backdoored", scanned_at=later)
+        standing = world.sweep()[uri]
+        assert (standing.rewritten, standing.write_back.tagged) == ("write-back failed", False)
+        assert standing.write_back.run_id is not None
+        assert "backdoored" in standing.write_back.message
+        assert world.tags(uri) == {"verdict": "backdoored", "scanned_at": later}
+        assert world.sweep()[uri].rewritten == "", "and that is all that there was to do"
+
+    @pytest.mark.parametrize("moment", ["2020-01-01T00:00:00+00:00", "2099-01-01T00:00:00+00:00", "soon", ""])
+    def test_a_worse_word_of_no_later_scan_is_overruled(self, world: World, bad: str, moment: str) -> None:
+        self.tampered(world, "models:/good/1", verdict="backdoored", scanned_at=moment)
         assert world.sweep()["models:/good/1"].rewritten == "tags changed"
         assert world.tags("models:/good/1")["verdict"] == "clean"
 
@@ -819,7 +835,7 @@ class TestWhatTheRegistrySaysWrongly:
         watch = Watch()
         standings = world.sweep(watch=watch)
         assert IN_VAIN <= len(asked) <= IN_VAIN + 3, "and those that were under way by then"
-        assert watch.warnings == []
+        assert watch.warnings == [f"{len(found) - len(asked)} other earlier results were not tried."]
         assert {each.rewritten for each in standings.values()} == {""}
 
 
@@ -844,6 +860,16 @@ class TestStopped:
         assert again.scanned == [stopped]
         assert (standings[done].action, standings[stopped].action) == ("kept", "scanned")
         world.assert_consistent(done, stopped)
+
+    def test_by_a_registry_that_does_not_answer(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        def down(*_: Any, **__: Any) -> None:
+            raise RegistryError("the registry does not answer")
+
+        monkeypatch.setattr(module, "registered_versions", down)
+        engine = Engine()
+        with pytest.raises(RegistryError):
+            world.sweep(engine)
+        assert engine.closed == 1, "a cluster is left even so"
 
     def test_by_a_disk_that_is_full(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         uris = world.register("a", "b")

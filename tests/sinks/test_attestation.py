@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from smoothscan.errors import ConfigError
-from smoothscan.result import Promotion, ScanResult, WriteBack
+from smoothscan.result import Finding, Promotion, ScanResult, Suspicion, WriteBack
 from smoothscan.sinks.attestation.signing import PAYLOAD_TYPE, envelope, is_signed, read_public_key, read_signer
 from smoothscan.sinks.attestation.sink import AttestationSink
 from smoothscan.sinks.attestation.statement import PREDICATE_TYPE, STATEMENT_TYPE, statement, to_bytes
@@ -74,6 +74,22 @@ def test_of_two_findings_about_a_class_one_open_one_is_enough_to_fail() -> None:
     findings = (finding(0, "waived"), finding(0, "open", "class-pair"))
     said = predicate(judged(backdoored(), passed=False, findings=findings))
     assert (said["result"], said["failedTests"]) == ("FAILED", ["class/0"])
+
+
+@pytest.mark.parametrize(("fail_on", "warned"), [("suspicious", []), ("backdoored", ["class/3"])])
+def test_classes_that_stand_out_beside_those_that_are_set_aside_are_tests_too(fail_on: str, warned: list[str]) -> None:
+    def beside(index: int, level: str) -> Finding:
+        found = Suspicion.model_validate(
+            {"index": index, "label": str(index), "level": level, "anomaly": 0.9, "space": "patch"}
+        )
+        return finding(index, "open").model_copy(update={"suspicion": found})
+
+    found = (finding(0, "waived"), beside(3, "suspicious"), beside(77, "backdoored"))
+    result = judged(backdoored(), passed=False, findings=found)
+    said = predicate(result.model_copy(update={"gate": result.gate.model_copy(update={"fail_on": fail_on})}))
+    failed = ["class/77"] if warned else ["class/3", "class/77"]
+    assert (said["result"], said["failedTests"]) == ("FAILED", failed)
+    assert said["warnedTests"] == ["class/0", *warned]
 
 
 def test_a_suspicious_model_that_a_milder_gate_lets_pass_has_not_simply_passed() -> None:

@@ -14,6 +14,7 @@ from smoothscan._version import __version__
 from smoothscan.credentials import without_credentials
 from smoothscan.products import RESULT
 from smoothscan.result import Finding, Gate, ScanResult, WriteBack
+from smoothscan.sinks.findings import blocks
 from smoothscan.sinks.json_file import to_json
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -72,9 +73,11 @@ def _tests(result: ScanResult) -> dict[Outcome, list[str]]:
     if result.safety.architecture_examined:
         steps = [finding for finding in gate.findings if finding.rule == "hard-step"]
         ends[_end(not result.safety.architecture, steps, gate)].append("hard-steps")
-    for entry in sorted(result.classes, key=lambda entry: entry.index):
-        found = [finding for finding in gate.findings if finding.index == entry.index]
-        ends[_end(not entry.flagged, found, gate)].append(f"class/{entry.index}")
+    flagged = {entry.index: entry.flagged for entry in result.classes}
+    others = {f.index for f in gate.findings if f.index is not None} - flagged.keys()  # of a kind that is not reported
+    for index in sorted(flagged.keys() | others):
+        found = [finding for finding in gate.findings if finding.index == index]
+        ends[_end(not flagged.get(index), found, gate)].append(f"class/{index}")
     return ends
 
 
@@ -82,7 +85,7 @@ def _end(clear: bool, found: Sequence[Finding], gate: Gate) -> Outcome:
     """Return how one test ended: what was found but waived, known, or milder than the gate's bound, is a warning."""
     if clear and not found:
         return "PASSED"
-    excused = bool(found) and all(finding.state != "open" for finding in found)
+    excused = bool(found) and not any(blocks(finding, gate.fail_on) for finding in found)
     return "WARNED" if gate.passed or excused else "FAILED"
 
 
