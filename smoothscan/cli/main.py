@@ -20,6 +20,8 @@ from smoothscan.cli.streams import prepare_streams
 from smoothscan.errors import SmoothscanError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_CAME: list[int] = []
+"""Ctrl-C and SIGTERM, as they came."""
 BUG = 3
 """Exit code of an unexpected exception: the model could not be examined."""
 
@@ -98,6 +100,7 @@ class Terminated(KeyboardInterrupt):
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     signal.signal(signal.SIGTERM, _on_sigterm)
+    signal.signal(signal.SIGINT, _on_sigint)
     prepare_streams()
     # Set before MLflow is imported by whichever command needs it.
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -125,6 +128,8 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt as stop:
         return _stopped(stop)
     except Exception as error:
+        if _CAME:  # somebody below took the interruption for an error of its own
+            return _stopped((Terminated if _CAME[-1] == signal.SIGTERM else KeyboardInterrupt)("stopped"))
         if isinstance(error, OSError) and error.errno in _FULL:
             complain(f"something could not be written: {error.strerror}", "make room, and run the same command again")
         else:
@@ -148,5 +153,11 @@ def _stopped(stop: BaseException | None) -> int:
     return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 
-def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
+def _on_sigterm(number: int, _frame: FrameType | None) -> None:
+    _CAME.append(number)
     raise Terminated
+
+
+def _on_sigint(number: int, _frame: FrameType | None) -> None:
+    _CAME.append(number)
+    raise KeyboardInterrupt

@@ -41,7 +41,7 @@ Examples:
   smoothscan sweep --images clean-images/
   smoothscan sweep --name 'traffic-*' --alias champion --images clean-images/
   smoothscan sweep --images clean-images/ --dry-run
-  smoothscan sweep --images clean-images/ --shard 0/4 --ledger postgresql+psycopg:...
+  smoothscan sweep --images clean-images/ --shard 0/4 --ledger postgresql+...
 
 Settings of single models stand in smoothscan.toml, by patterns of names;
 options on the command line win over them. Options of sweep itself stand there

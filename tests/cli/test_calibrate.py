@@ -118,7 +118,7 @@ def test_a_backdoored_model_is_judged_against_the_clean_ones(
     assert (result.calibration.n_models, result.calibration.p_value) == (2, 1 / 3)
     assert result.anomaly is not None
     assert result.anomaly > result.calibration.highest_anomaly
-    line = "0.333 against the calibration's 2 clean models (0.333 is the smallest possible)"
+    line = "0.33 against the calibration's 2 clean models (0.33 is the smallest possible)"
     assert f"p-value  {line}" in done.stdout
     assert line in (work / "smoothscan-report" / "report.html").read_text().replace("&#39;", "'")
 

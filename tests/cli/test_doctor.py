@@ -123,7 +123,7 @@ def test_every_extra_is_known() -> None:
     users = {name for name in extras if name not in ("dev", "docs")}
     assert users == set(EXTRAS)
     for name in users:
-        needed = {re.split(r"[<>=;]", requirement)[0].strip() for requirement in extras[name]}
+        needed = {re.split(r"[<>=;\[]", requirement)[0].strip() for requirement in extras[name]}
         assert needed == {each.replace("_", "-") for each in EXTRAS[name][0]}
 
 

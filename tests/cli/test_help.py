@@ -10,11 +10,8 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from commands import key_of
 
-from smoothscan.cli.check import check
 from smoothscan.cli.main import smoothscan as group
-from smoothscan.cli.options import NOT_IN_FILES
 
 
 def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -96,12 +93,3 @@ def test_options_stand_under_headings() -> None:
 def test_every_exit_code_of_check_is_in_the_help(path: tuple[str, ...]) -> None:
     (codes,) = re.findall(r"^ *Exit codes.*:\n((?: +\d .*\n)+)", help_of(path), re.M)
     assert [line.split()[0] for line in codes.splitlines()] == ["0", "1", "2", "3", "4", "5"]
-
-
-def test_the_help_of_check_says_which_options_a_file_cannot_hold() -> None:
-    ctx = click.Context(check)
-    options = [each for each in check.get_params(ctx) if isinstance(each, click.Option) and "--help" not in each.opts]
-    without_key = {max(each.opts, key=len) for each in options if key_of(each) is None}
-    assert without_key == set(NOT_IN_FILES)
-    told = " ".join(help_of(("check",)).split())
-    assert f"All options but {', '.join(NOT_IN_FILES[:-1])} and {NOT_IN_FILES[-1]} can also stand" in told

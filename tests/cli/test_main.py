@@ -157,3 +157,25 @@ def test_a_bug_is_one_message_and_its_traceback_only_on_request(tmp_path: Path) 
     assert "Traceback" in verbose.stderr
     assert "\x1b" not in plain.stderr + verbose.stderr
     assert plain.stdout + verbose.stdout == ""
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_interruption_that_somebody_takes_for_an_error_is_no_bug(number: str, code: int, tmp_path: Path) -> None:
+    program = f"""
+import signal
+import smoothscan.cli.demo as demo
+from smoothscan.cli.main import main
+
+def stopped(*_args, **_values):
+    try:
+        signal.raise_signal(signal.{number})
+    except KeyboardInterrupt:
+        raise TypeError("no shape can be told")  # as torch does
+
+demo.demo.callback = stopped
+import sys
+sys.argv = ["smoothscan", "demo"]
+main()
+"""
+    done = run_in_python(program, tmp_path)
+    assert (done.returncode, "bug" in done.stderr, "stopped" in done.stderr) == (code, False, True), done.stderr

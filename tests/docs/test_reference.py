@@ -17,9 +17,12 @@ import pytest
 import python_api
 import schemas
 import words
+from click.testing import CliRunner
 
 import smoothscan
+from smoothscan.cli.check import check
 from smoothscan.cli.main import smoothscan as program
+from smoothscan.cli.options import NOT_IN_FILES
 from smoothscan.cli.tables import FIELDS, INPUT_FIELDS
 from smoothscan.config import InputConfig, ScanConfig
 from smoothscan.errors import SmoothscanError
@@ -148,3 +151,12 @@ def test_markup_in_help_texts_stays_text() -> None:
     assert words.plain("'traffic-*' <b> [x](y)") == "'traffic-\\*' &lt;b&gt; \\[x\\](y)"
     assert schemas.page("# T", "result.schema.json").count("\n## ") >= 10
     assert python_api.page().count("::: ") == len([name for name in smoothscan.__all__ if not name.startswith("__")])
+
+
+def test_the_help_of_check_says_which_options_a_file_cannot_hold() -> None:
+    ctx = click.Context(check)
+    options = [each for each in check.get_params(ctx) if isinstance(each, click.Option) and "--help" not in each.opts]
+    without_key = {max(each.opts, key=len) for each in options if commands.key_of(each) is None}
+    assert without_key == set(NOT_IN_FILES)
+    told = " ".join(CliRunner().invoke(check, ["--help"]).output.split())
+    assert f"All options but {', '.join(NOT_IN_FILES[:-1])} and {NOT_IN_FILES[-1]} can also stand" in told

@@ -181,6 +181,7 @@ def scan(tmp_path: Path, store: Registry, registered: Callable[..., str], image_
         command += ["--mean", ",".join([str(MEAN)] * 3), "--std", ",".join([str(STD)] * 3)] if normalised else []
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
         print(done.stdout)
+        assert (tmp_path / "out" / "result.json").exists(), done.stderr
         result = ScanResult.model_validate_json((tmp_path / "out" / "result.json").read_text())
         assert done.returncode == result.exit_code(), done.stderr
         assert "Traceback" not in done.stderr
