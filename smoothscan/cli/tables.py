@@ -227,12 +227,14 @@ def _refuse(key: str, value: Any, origin: str, *, path: Path, options: Collectio
     """
     if key in _TRUSTED and value is not False:
         raise ConfigError(f"{origin} asks for {key}, but was not named on the command line", _TRUSTED[key].format(path))
-    known = [name for name in _CREDENTIALS if os.environ.get(name)]
-    known += [_KEPT] if Path(_KEPT).expanduser().is_file() else []
     # A folder, an id of a hub, and what lies in the registry are no servers of their own.
     is_server = key in _SERVERS and (key != "denoiser" or "://" in str(value))
     decided = {key} if key == "denoiser" else {key, "tracking_uri"}
-    if known and is_server and not decided & set(options):
+    if not is_server or decided & set(options):
+        return
+    known = [name for name in _CREDENTIALS if os.environ.get(name)]
+    known += [_KEPT] if Path(_KEPT).expanduser().is_file() else []
+    if known:
         raise ConfigError(
             f"{origin} sets {key}, but was not named on the command line: that server would get the credentials of "
             f"{' and '.join(known)}",

@@ -35,12 +35,12 @@ def folder_of(name: str, version: str) -> Path:
 
 def place_of(folder: Path) -> str:
     """Return what tells a folder of results from all others, whatever the machine is called that has it now."""
-    return kept_id(folder, _PLACE)
+    return _kept_id(folder, _PLACE)
 
 
 def sweep_id(folder: Path) -> str:
     """Return the id of the sweep that writes to a folder; one that was killed, and is run again, has the same."""
-    return kept_id(folder, _SWEEP)
+    return _kept_id(folder, _SWEEP)
 
 
 def sweep_ended(folder: Path) -> None:
@@ -48,7 +48,7 @@ def sweep_ended(folder: Path) -> None:
     (folder / WORK / _SWEEP).unlink(missing_ok=True)
 
 
-def kept_id(folder: Path, name: str) -> str:
+def _kept_id(folder: Path, name: str) -> str:
     """Return an id that is made once, and kept in a file of this name. The folder has to be the caller's own."""
     path = make_folder(folder / WORK) / name
     try:

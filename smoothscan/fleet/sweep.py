@@ -338,8 +338,9 @@ class Sweep:
             in_vain = 0 if standing.rewritten else in_vain + (standing.name not in refused)
             if tried and standing.write_back.status == "failed":
                 refused.setdefault(standing.name, standing)
-        for standing in [*refused.values()][:1]:
-            self._watcher.warning(f"{standing.uri} is not written back: {standing.write_back.message}.")
+        if refused:
+            first = next(iter(refused.values()))
+            self._watcher.warning(f"{first.uri} is not written back: {first.write_back.message}.")
         if done < len(wrong):
             self._watcher.warning(f"{len(wrong) - done} other earlier results were not tried.")
 
