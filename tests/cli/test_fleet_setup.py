@@ -24,14 +24,30 @@ from tests.stores import draw_images
 SIGNS = Registered(name="signs", version="1", identity="i", created=0.0)
 
 
-def test_the_server_scans_what_is_due_of_the_versions_it_hears_of(
-    registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def world(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A real registry, and an empty folder as the current one."""
     monkeypatch.chdir(tmp_path)
-    world = World(tmp_path, registry.tracking_uri)
-    name = f"heard-{uuid.uuid4().hex}"
+    return World(tmp_path, registry.tracking_uri)
+
+
+@pytest.fixture
+def name() -> str:
+    """The name of a model that no other test has."""
+    return f"model-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def options(world: World, tmp_path: Path) -> dict[str, Any]:
+    """What a command is told of images and registry."""
+    return {"images": draw_images(tmp_path / "images", 2), "tracking_uri": world.tracking_uri}
+
+
+def test_the_server_scans_what_is_due_of_the_versions_it_hears_of(
+    world: World, name: str, options: dict[str, Any]
+) -> None:
     one, _ = world.register(name, f"{name}-too")
-    chosen = choices({"images": draw_images(tmp_path / "images", 2), "tracking_uri": registry.tracking_uri})
+    chosen = choices(options)
     engine = Engine()
     with Ledger(world.ledger_path) as ledger:
         scan = scanner_of(chosen, chosen.common("out"), ledger, lambda: engine, Watch())
@@ -43,14 +59,11 @@ def test_the_server_scans_what_is_due_of_the_versions_it_hears_of(
 
 
 def test_a_server_uses_an_engine_for_each_batch_and_tries_as_often_as_it_is_told(
-    registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("smoothscan.fleet.sweep._PAUSE", 0.001)
-    world = World(tmp_path, registry.tracking_uri)
-    name = f"tried-{uuid.uuid4().hex}"
     world.register(name)
-    chosen = choices({"images": draw_images(tmp_path / "images", 2), "tracking_uri": registry.tracking_uri})
+    chosen = choices(options)
     engines: list[Engine] = []
 
     def make() -> Engine:
@@ -64,12 +77,7 @@ def test_a_server_uses_an_engine_for_each_batch_and_tries_as_often_as_it_is_told
     assert [(len(each.jobs), each.closed) for each in engines] == [(2, 1), (2, 1)]
 
 
-def test_waivers_that_were_taken_back_are_not_remembered(
-    registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    world = World(tmp_path, registry.tracking_uri)
-    name = f"waived-{uuid.uuid4().hex}"
+def test_waivers_that_were_taken_back_are_not_remembered(world: World, name: str, options: dict[str, Any]) -> None:
     (uri,) = world.register(name)
     waivers = Path("waivers.toml")
     waivers.write_text(f"""
@@ -80,8 +88,7 @@ def test_waivers_that_were_taken_back_are_not_remembered(
         owner = "ann"
         expires = {date.today() + timedelta(days=9)}
     """)
-    images = draw_images(tmp_path / "images", 2)
-    chosen = choices({"images": images, "tracking_uri": registry.tracking_uri, "waivers": waivers})
+    chosen = choices({**options, "waivers": waivers})
     engine = Engine({name: lambda job: scanned(job, "backdoored")})
     with Ledger(world.ledger_path) as ledger:
         scan = scanner_of(chosen, chosen.common("out"), ledger, lambda: engine, Watch())
@@ -94,13 +101,10 @@ def test_waivers_that_were_taken_back_are_not_remembered(
 
 
 def test_a_sweep_that_is_run_again_goes_on_with_its_run(
-    registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from smoothscan.sinks import sweep_run
 
-    monkeypatch.chdir(tmp_path)
-    world = World(tmp_path, registry.tracking_uri)
-    name = f"again-{uuid.uuid4().hex}"
     world.register(name)
     ids: list[str] = []
 
@@ -111,9 +115,9 @@ def test_a_sweep_that_is_run_again_goes_on_with_its_run(
         return WriteBack(status="done", run_id="r")
 
     monkeypatch.setattr(sweep_run, "log_sweep", log)
-    common = choices({"tracking_uri": registry.tracking_uri}).common("out")
+    common = choices({"tracking_uri": world.tracking_uri}).common("out")
     what = SweepOptions(
-        selection=Selection(names=(name,)), output_dir=tmp_path / "out", tracking_uri=registry.tracking_uri
+        selection=Selection(names=(name,)), output_dir=tmp_path / "out", tracking_uri=world.tracking_uri
     )
     events = steady("none", verbose=False)
     with Ledger(world.ledger_path) as ledger:
